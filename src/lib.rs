@@ -1,0 +1,15 @@
+//! ringway: a layer-4 load balancer for Linux on io_uring. This is the map of the house; the why is
+//! in `docs/architecture.md`.
+//!
+//! Two planes. The **data plane** is one pinned thread per core, each with its own ring and its own
+//! listening sockets; it takes connections, chooses servers and moves bytes. The **control plane**
+//! is one thread on tokio-uring; it reads the configuration, checks servers, answers the admin port
+//! and writes logs. They share immutable snapshots, atomics and bounded queues, and no lock.
+//!
+//! - [`limits`]: every constant with its reason.
+//!
+//! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
+//! `worker` knows those three and never `control`; `control` knows them all. `tests/layout.rs` holds
+//! that.
+
+pub mod limits;

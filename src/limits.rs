@@ -1,0 +1,241 @@
+//! Every constant with its reason, and the relations between them that the code relies on.
+
+use std::time::Duration;
+
+/// Bytes of one receive buffer. A read that fills one is the sign of a bulk stream; smaller ones
+/// would make bulk streams turn to splicing on mere web pages, larger ones waste cache on SQL.
+pub const BUFFER_BYTES: u32 = 16 * 1024;
+
+/// Entries of the ring that offers receive buffers to the kernel. A turn can complete a receive of
+/// every busy session, and a multishot receive that finds nothing offered ends, so this is the
+/// number of sessions that can be busy in one turn without that.
+pub const RING_BUFFERS: u16 = 1024;
+
+/// Buffers offered in a turn until one has been seen to need more. Few, because the kernel takes
+/// them in turn: 2 MiB stay in the second-level cache of a core.
+pub const BUFFERS_OFFERED_AT_FIRST: usize = 128;
+
+/// Receive buffers of one worker at most: what ids of 16 bits can name. Address space, not memory:
+/// a buffer costs a page once it has been used.
+pub const BUFFERS_MAX: usize = 1 << 16;
+
+/// Buffers one session can hold while neither side reads: what [`RECEIVE_CAP_BYTES`] and one
+/// buffer of overshoot fill, twice.
+pub const BUFFERS_PER_SESSION: usize = 8;
+
+/// Bytes one receive operation may bring before it has to be armed again: what a direction can
+/// hold when its destination does not read. A multishot receive without it drains its socket.
+pub const RECEIVE_CAP_BYTES: u32 = 32 * 1024;
+
+/// Chunks one direction may hold. Small chunks are merged into the tail of the last buffer, so two
+/// neighbours together always exceed one buffer, and [`RECEIVE_CAP_BYTES`] plus one buffer of
+/// overshoot never needs more than this.
+pub const CHUNKS_PER_DIRECTION: usize = 8;
+
+/// Submission entries of one ring: more in a turn are submitted early.
+pub const SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Completion entries of one ring. Overflow is survivable and slow, so there is room for a burst of
+/// all buffers, all sends and a whole backlog of accepts.
+pub const COMPLETION_ENTRIES: u32 = 16 * 1024;
+
+/// Consecutive bursts of at least [`SPLICE_BURST_BYTES`] that turn a direction to splicing.
+pub const SPLICE_AFTER_BURSTS: u8 = 2;
+
+/// A burst that marks a bulk stream; below it two `splice` calls cost more than one copy.
+pub const SPLICE_BURST_BYTES: u32 = BUFFER_BYTES;
+
+/// Consecutive small rounds that turn a direction back to copying.
+pub const COPY_AFTER_SMALL_ROUNDS: u8 = 3;
+
+/// A round below this is small. Half of what turned the direction to splicing: hysteresis.
+pub const COPY_BELOW_BYTES: u32 = SPLICE_BURST_BYTES / 2;
+
+/// What one direction may splice in one turn, so that others get theirs.
+pub const SPLICE_BYTES_PER_TURN: usize = 256 * 1024;
+
+/// A splice from a socket that moved this much probably left more; below it, waiting for readiness
+/// is cheaper than asking again.
+pub const SPLICE_MORE_LIKELY_BYTES: usize = 64 * 1024;
+
+/// Capacity asked for a pipe. A pipe of the default size (64 KiB) doubles the number of calls per
+/// megabyte; above 256 KiB nothing more was measured.
+pub const PIPE_BYTES: usize = 256 * 1024;
+
+/// Pipes one worker keeps for reuse when nothing is in them.
+pub const IDLE_PIPES: usize = 64;
+
+/// Resolution of the timer wheel. Half of the smallest timeout the configuration accepts.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// How soon an operation is tried again that failed because buffers or kernel memory had run out.
+pub const STARVED_RETRY: Duration = Duration::from_millis(10);
+
+/// Such failures in a row after which a session is ended.
+pub const MEMORY_FAILURES_MAX: u8 = 3;
+
+/// Addresses one worker can accept on at a time, those of removed listeners included.
+pub const ACCEPTORS_MAX: usize = 4096;
+
+/// Below this much room under the limit on all sessions, connections are accepted one by one: a
+/// multishot accept would empty the whole backlog into a process that cannot take it.
+pub const MULTISHOT_ACCEPT_ROOM: u32 = 4096;
+
+/// How long accepting pauses after the process or the system ran out of descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a reset that waits for unacknowledged bytes looks whether they are gone.
+pub const RESET_POLL: Duration = Duration::from_millis(10);
+
+/// Age at which a session's server socket gets keepalive and `TCP_USER_TIMEOUT`. Shorter sessions
+/// end before either could act, and are spared five system calls.
+pub const TUNE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long after a FIN its sender is watched for a reset. Nothing is received from it any more, so
+/// nothing else would tell; sessions that end sooner are spared the two operations.
+pub const WATCH_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a worker that ends waits for the last completions before it leaks what they point to.
+pub const RING_DRAIN: Duration = Duration::from_secs(1);
+
+/// Session slots a token can name.
+pub const SLOT_BITS: u32 = 24;
+
+/// Servers a session remembers as tried: the first one and every retry.
+pub const TRIES_MAX: usize = 8;
+
+/// Slots of a weighted schedule: the sum of a pool's weights, divided by what they share.
+pub const SCHEDULE_SLOTS_MAX: usize = 65_536;
+
+/// Tickets one pick draws before it looks for a server by itself. A pool whose heavy servers are
+/// down would otherwise draw thousands.
+pub const TICKETS_PER_PICK: usize = 128;
+
+/// Descriptors one session may hold: the client's socket and the server's.
+pub const DESCRIPTORS_PER_SESSION: u64 = 2;
+
+/// Descriptors kept for rings, eventfds, logs, the admin port and probes, whatever the load.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Descriptors kept for the pipes of splicing directions, per worker.
+pub const DESCRIPTORS_FOR_PIPES: u64 = 2 * IDLE_PIPES as u64;
+
+/// Descriptors a worker itself holds: its ring, its eventfd, and one to spare for each.
+pub const DESCRIPTORS_PER_WORKER: u64 = 4;
+
+/// Sessions at most, however high the descriptor limit. Container runtimes hand out limits of a
+/// billion, and every worker reserves address space for as many sessions as the process may have.
+pub const SESSIONS_MAX: u32 = 1 << 20;
+
+/// How often the control thread looks whether workers live and what can be forgotten.
+pub const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How often a shutdown looks whether the workers have ended.
+pub const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
+
+/// How long a shutdown waits for workers that were told to stop, beyond [`RING_DRAIN`].
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// How often the log repeats that one listener or server is in the same kind of trouble.
+pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// `TCP_DEFER_ACCEPT`, in seconds. The kernel rounds it up to its first retransmission of SYN-ACK;
+/// a client that is silent for longer is handed over all the same.
+pub const DEFER_ACCEPT_S: u32 = 1;
+
+/// How long a start waits for an address that no process has: the sockets of one that was killed
+/// live on until the kernel has taken its rings apart, which it does after the process is gone.
+pub const ORPHANED_SOCKET: Duration = Duration::from_secs(3);
+
+/// How often it tries meanwhile.
+pub const ORPHANED_SOCKET_POLL: Duration = Duration::from_millis(20);
+
+/// Names that are resolved at the same time. A resolver that does not answer costs seconds a name.
+pub const RESOLVER_THREADS: usize = 16;
+
+/// Access-log records on their way to the writer. A writer that falls behind by more loses lines,
+/// which are counted; traffic never waits for it.
+pub const ACCESS_RECORDS: usize = 16 * 1024;
+
+/// Rare events on their way from the workers to the log.
+pub const NOTICES: usize = 1024;
+
+/// How much later than its deadline a health check may be found to have failed. Beyond, this
+/// process was stopped, and what it missed says nothing about the server.
+pub const CHECK_LATE: Duration = Duration::from_millis(250);
+
+/// Such checks in a row after which the next one counts all the same: the host is merely slow.
+pub const CHECKS_LATE_MAX: u32 = 3;
+
+/// Bytes of an answer to a health check that are looked at: its status is in the first thirteen.
+pub const STATUS_LINE_BYTES: usize = 1024;
+
+/// How long a server may take to send the rest of its answer to a health check, which nobody reads.
+pub const CHECK_REST: Duration = Duration::from_millis(200);
+
+/// Reads of at most [`STATUS_LINE_BYTES`] that the rest of such an answer may take.
+pub const CHECK_REST_READS: usize = 64;
+
+/// Connections of the admin port at a time: a dashboard in each of a few browsers, a few scrapers.
+/// More wait in the kernel's backlog.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// What a request to the admin port may be long.
+pub const ADMIN_REQUEST_BYTES: usize = 8192;
+
+/// How long a client of the admin port may take to send a request, or leave its connection unused.
+pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Age at which a connection of the admin port is closed after its next answer.
+pub const ADMIN_CONNECTION_AGE: Duration = Duration::from_secs(60);
+
+/// Descriptors held back so that the admin port answers when there are no others.
+pub const ADMIN_SPARE_DESCRIPTORS: usize = 4;
+
+/// How long the admin port leaves connections in the backlog when they cannot be accepted.
+pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A worker that has not turned for so long is asleep or hangs: it is woken to find out which.
+pub const WORKER_ASLEEP: Duration = Duration::from_secs(1);
+
+/// How long a worker that was woken may take to turn.
+pub const WORKER_WAKES_WITHIN: Duration = Duration::from_secs(1);
+
+/// A worker that was woken and has not turned for so long will not turn again.
+pub const WORKER_HANGS: Duration = Duration::from_secs(15);
+
+/// How often `/ready` and `/live` look whether a worker that was woken has turned.
+pub const WORKER_POLL: Duration = Duration::from_millis(2);
+
+/// Access-log bytes written in one go.
+pub const ACCESS_LOG_BATCH_BYTES: usize = 64 * 1024;
+
+/// How soon an access log that could not be written is opened again.
+pub const ACCESS_LOG_REOPEN: Duration = Duration::from_secs(5);
+
+/// How often the process's log repeats that the access log cannot be written.
+pub const ACCESS_LOG_WARNING: Duration = Duration::from_secs(60);
+
+/// How long the end of the process waits for the access log's last lines.
+pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
+
+const _: () = assert!(
+    RING_BUFFERS.is_power_of_two(),
+    "a provided-buffer ring's size"
+);
+const _: () = assert!(BUFFER_BYTES < 1 << 16, "chunk offsets are 16 bits wide");
+const _: () = assert!(BUFFERS_OFFERED_AT_FIRST <= RING_BUFFERS as usize);
+const _: () = assert!(
+    CHUNKS_PER_DIRECTION <= RING_BUFFERS as usize / 8,
+    "no direction may hold more than an eighth of the pool"
+);
+const _: () = assert!(
+    (CHUNKS_PER_DIRECTION as u32 / 2) * BUFFER_BYTES > RECEIVE_CAP_BYTES + BUFFER_BYTES,
+    "a direction has room for all that one receive may bring"
+);
+const _: () = assert!(
+    SESSIONS_MAX <= 1 << SLOT_BITS,
+    "a token can name every session"
+);
+const _: () = assert!(COMPLETION_ENTRIES >= 4 * RING_BUFFERS as u32);
+const _: () = assert!(COPY_BELOW_BYTES < SPLICE_BURST_BYTES);
