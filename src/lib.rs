@@ -6,10 +6,13 @@
 //! is one thread on tokio-uring; it reads the configuration, checks servers, answers the admin port
 //! and writes logs. They share immutable snapshots, atomics and bounded queues, and no lock.
 //!
+//! - [`config`]: TOML text in, a valid `Config` out, or every error of the file at once; what
+//!   differs between two of them.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
 //! `worker` knows those three and never `control`; `control` knows them all. `tests/layout.rs` holds
 //! that.
 
+pub mod config;
 pub mod limits;

@@ -1,0 +1,218 @@
+//! `[[pool]]` and what stands below it.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::address::server_address;
+use super::diagnostic::Complaint;
+use super::duration::format_duration;
+use super::file::read_name;
+use super::model::{
+    Algorithm, HealthCheck, HealthCheckKind, Pool, PoolSettings, Server, ServerAddress,
+};
+use super::reader::{Report, Table, Unique};
+use super::{bounds, schema, value};
+
+/// Reads a pool whose name has been read already.
+pub(super) fn read_pool(
+    table: &Table<'_>,
+    name: Option<String>,
+    report: &Report<'_>,
+) -> Option<Pool> {
+    const ALGORITHMS: &[(&str, Algorithm)] = &[("round_robin", Algorithm::RoundRobin)];
+    let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
+    let settings = read_settings(table, report);
+    let health_check = table.table("health_check", &schema::HEALTH_CHECK);
+    let health_check = health_check.map(|table| read_health_check(&table, report));
+    let servers = read_servers(table, report);
+    Some(Pool {
+        name: name?,
+        algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
+        settings,
+        health_check,
+        servers: servers.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn read_settings(table: &Table<'_>, report: &Report<'_>) -> PoolSettings {
+    let timeout = |key| table.optional(key, value::timeout);
+    let minute = Duration::from_secs(60);
+    let idle_timeout = timeout("idle_timeout").unwrap_or(5 * minute);
+    let connect_deadline = timeout("connect_deadline").unwrap_or(Duration::from_secs(5));
+    let connect_timeout = timeout("connect_timeout");
+    if connect_timeout.is_some_and(|timeout| timeout > connect_deadline) {
+        let deadline = format_duration(connect_deadline);
+        let message = format!("is longer than `connect_deadline`, which is {deadline}");
+        let complaint = Complaint::new(message).about("connect_timeout");
+        let help = "the deadline covers all tries of a session, so it is the longer one";
+        report.error(&table.span_of("connect_timeout"), complaint.help(help));
+    }
+    let user_timeout = value::duration(bounds::TIMEOUT_MIN..=bounds::TCP_USER_TIMEOUT_MAX);
+    PoolSettings {
+        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2).min(connect_deadline)),
+        connect_deadline,
+        retries: table
+            .optional("retries", value::integer(bounds::RETRIES))
+            .unwrap_or(3),
+        idle_timeout,
+        half_close_timeout: timeout("half_close_timeout").unwrap_or(minute),
+        max_fails: table
+            .optional("max_fails", value::integer(bounds::MAX_FAILS))
+            .unwrap_or(3),
+        fail_timeout: timeout("fail_timeout").unwrap_or(Duration::from_secs(10)),
+        removed_server_timeout: table.optional("removed_server_timeout", value::grace),
+        reset_linger: table
+            .optional("reset_linger", value::grace)
+            .unwrap_or(Duration::from_secs(1)),
+        tcp_user_timeout: table
+            .optional("tcp_user_timeout", user_timeout)
+            .unwrap_or(idle_timeout.min(bounds::TCP_USER_TIMEOUT_MAX)),
+        keepalive_idle: table
+            .optional("keepalive_idle", value::seconds)
+            .unwrap_or(minute),
+        keepalive_interval: table
+            .optional("keepalive_interval", value::seconds)
+            .unwrap_or(Duration::from_secs(10)),
+        keepalive_probes: table
+            .optional("keepalive_probes", value::integer(bounds::KEEPALIVE_PROBES))
+            .unwrap_or(3),
+    }
+}
+
+fn read_health_check(table: &Table<'_>, report: &Report<'_>) -> HealthCheck {
+    let checks_in_a_row = |key, default| {
+        let read = value::integer(bounds::CHECKS_IN_A_ROW);
+        table.optional(key, read).unwrap_or(default)
+    };
+    let interval = table.optional("interval", value::timeout);
+    let interval = interval.unwrap_or(Duration::from_secs(2));
+    let timeout = table.optional("timeout", value::timeout);
+    if timeout.is_some_and(|timeout| timeout > interval) {
+        let interval = format_duration(interval);
+        let message = format!("is longer than `interval`, which is {interval}");
+        let complaint = Complaint::new(message).about("timeout");
+        let help = "a check that is not answered delays the next one";
+        report.warn(&table.span_of("timeout"), complaint.help(help));
+    }
+    HealthCheck {
+        kind: read_check_kind(table, report),
+        interval,
+        timeout: timeout.unwrap_or(Duration::from_secs(1)),
+        rise: checks_in_a_row("rise", 2),
+        fall: checks_in_a_row("fall", 3),
+        port: table.optional("port", value::integer(bounds::PORT)),
+    }
+}
+
+fn read_check_kind(table: &Table<'_>, report: &Report<'_>) -> HealthCheckKind {
+    const TYPES: &[(&str, bool)] = &[("tcp", false), ("http", true)];
+    let http = table.optional("type", value::one_of(TYPES));
+    let path = table.optional("path", value::http_path);
+    let host = table.optional("host", value::http_field);
+    let expect = table.list("expect", value::status_range);
+    if http == Some(true) {
+        let expect = expect.map(|found| found.into_iter().map(|(range, _)| range).collect());
+        return HealthCheckKind::Http {
+            path: path.unwrap_or_else(|| "/".to_owned()),
+            host,
+            expect: expect.unwrap_or_else(|| vec![(200, 399)]),
+        };
+    }
+    // A type that is wrong has been recorded, and may have been meant to be "http".
+    let is_tcp = http == Some(false) || !table.has("type");
+    for key in ["path", "host", "expect"] {
+        if is_tcp && table.has(key) {
+            let complaint = Complaint::new("means something in HTTP checks only").about(key);
+            let help = "add `type = \"http\"`, or leave it out";
+            report.error(&table.span_of(key), complaint.help(help));
+        }
+    }
+    HealthCheckKind::Tcp
+}
+
+fn read_servers(table: &Table<'_>, report: &Report<'_>) -> Vec<Option<Server>> {
+    let tables = table.tables("server", &schema::SERVER);
+    if tables.is_empty() {
+        if !table.has("server") {
+            let complaint = Complaint::new("the pool has no server");
+            let help = "add a [[pool.server]] below it, with a name and an address";
+            report.missing(&table.span, complaint.help(help));
+        }
+        return Vec::new();
+    }
+    let mut names = Unique::default();
+    let mut addresses = Unique::default();
+    let mut read = |table: &Table<'_>| {
+        let name = read_name(table, "server", &mut names, report);
+        read_server(table, name, &mut addresses, report)
+    };
+    let servers: Vec<_> = tables.iter().map(&mut read).collect();
+    let complete: Option<Vec<&Server>> = servers.iter().map(Option::as_ref).collect();
+    if let Some(Err(complaint)) = complete.map(check_weights) {
+        report.missing(&table.span, complaint);
+    }
+    servers
+}
+
+fn read_server(
+    table: &Table<'_>,
+    name: Option<String>,
+    addresses: &mut Unique<ServerAddress>,
+    report: &Report<'_>,
+) -> Option<Server> {
+    let help = "add `address = \"10.0.0.11:80\"`, or wherever the server is";
+    let read = |v: &DeValue<'_>| server_address(value::text(v)?);
+    let address = table.required("address", help, read);
+    let span = table.span_of("address");
+    if let Some(Err(first)) = address.clone().map(|a| addresses.claim(a, span.clone())) {
+        let line = report.line_of(&first);
+        let message = format!("another server of the pool has this address, in line {line}");
+        report.error(&span, Complaint::new(message));
+    }
+    let weight = table.optional("weight", value::integer(bounds::WEIGHT));
+    let max_connections = table.optional("max_connections", value::integer(bounds::CONNECTIONS));
+    let backup = table.optional("backup", value::boolean);
+    Some(Server {
+        name: name?,
+        address: address?,
+        weight: weight.unwrap_or(1),
+        max_connections,
+        backup: backup.unwrap_or(false),
+        position: report.position(&span),
+    })
+}
+
+/// What a pool's servers have to be together: few enough, at least one with a weight, and weights
+/// whose schedule fits in its table. Regular servers and backups have a schedule each.
+pub(super) fn check_weights(servers: Vec<&Server>) -> Result<(), Complaint> {
+    if servers.len() > bounds::SERVERS_PER_POOL_MAX {
+        let max = bounds::SERVERS_PER_POOL_MAX;
+        let message = format!(
+            "the pool has {} servers, and at most {max} fit",
+            servers.len()
+        );
+        return Err(Complaint::new(message));
+    }
+    if servers.iter().all(|server| server.weight == 0) {
+        let complaint = Complaint::new("no server of the pool can get sessions");
+        return Err(complaint.help("give at least one a weight above 0"));
+    }
+    for backup in [false, true] {
+        let tier = servers.iter().filter(|server| server.backup == backup);
+        let weights = tier.map(|server| u64::from(server.weight));
+        let shared = weights.clone().fold(0, gcd).max(1);
+        let slots = weights.sum::<u64>() / shared;
+        if slots > bounds::WEIGHT_SLOTS_MAX {
+            let max = bounds::WEIGHT_SLOTS_MAX;
+            let message = format!("the pool's weights add up to {slots}, and at most {max} fit");
+            let help = "use smaller weights, or weights with a common factor";
+            return Err(Complaint::new(message).help(help));
+        }
+    }
+    Ok(())
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

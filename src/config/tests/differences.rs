@@ -1,0 +1,131 @@
+//! Differences as the log shows them.
+
+use crate::config::{Config, Difference, diff};
+
+const OLD: &str = r#"
+[process]
+workers = 2
+
+[[listener]]
+name = "web"
+listen = ["10.0.0.1:80", "10.0.0.1:81"]
+pool = "web"
+
+[[listener]]
+name = "old"
+listen = "10.0.0.1:90"
+pool = "web"
+
+[[pool]]
+name = "web"
+  [[pool.server]]
+  name = "web-01"
+  address = "10.0.0.11:80"
+  [[pool.server]]
+  name = "web-02"
+  address = "10.0.0.12:80"
+"#;
+
+fn config(text: &str) -> Config {
+    Config::parse(text).unwrap()
+}
+
+/// What replacing `from` by `to` in the file changes.
+fn difference(changes: &[(&str, &str)]) -> Difference {
+    let mut text = OLD.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    diff(&config(OLD), &config(&text))
+}
+
+fn rendered(changes: &[(&str, &str)]) -> String {
+    difference(changes).render(|server| match server.name.as_str() {
+        "web-01" => 1,
+        "web-02" => 41,
+        _ => 0,
+    })
+}
+
+#[test]
+fn nothing_changed_says_so() {
+    assert_eq!(rendered(&[]), "no changes");
+    assert_eq!(
+        rendered(&[("\nworkers", "\n\n# a comment\nworkers")]),
+        "no changes"
+    );
+}
+
+#[test]
+fn a_server_that_comes_and_one_that_goes() {
+    let web_03 = (
+        "name = \"web-02\"\n  address = \"10.0.0.12:80\"",
+        "name = \"web-03\"\n  address = \"10.0.0.13:80\"",
+    );
+    let weight = ("11:80\"\n", "11:80\"\n  weight = 3\n");
+    assert_eq!(
+        rendered(&[web_03, weight]),
+        "pool web: + web-03 (10.0.0.13:80), - web-02 (41 sessions drain), web-01 weight 1 -> 3"
+    );
+}
+
+#[test]
+fn a_server_with_another_address_is_another_server() {
+    assert_eq!(
+        rendered(&[("10.0.0.11:80", "10.0.0.11:81")]),
+        "pool web: + web-01 (10.0.0.11:81), - web-01 (1 session drains)"
+    );
+}
+
+#[test]
+fn listeners_open_and_close_addresses() {
+    assert_eq!(
+        rendered(&[
+            ("10.0.0.1:81", "10.0.0.1:82"),
+            ("name = \"old\"", "name = \"new\"")
+        ]),
+        "listener web opened on 10.0.0.1:82, closed on 10.0.0.1:81; listener new opened on \
+         10.0.0.1:90; listener old closed on 10.0.0.1:90"
+    );
+}
+
+#[test]
+fn pools_come_and_go_with_their_servers() {
+    assert_eq!(
+        rendered(&[
+            ("\"web\"\nlisten", "\"x\"\nlisten"),
+            ("= \"web\"", "= \"app\"")
+        ]),
+        "pool app added: + web-01 (10.0.0.11:80), + web-02 (10.0.0.12:80); pool web removed: - \
+         web-01 (1 session drains), - web-02 (41 sessions drain); listener x opened on \
+         10.0.0.1:80, 10.0.0.1:81; listener old pool web -> app; listener web closed on \
+         10.0.0.1:80, 10.0.0.1:81"
+    );
+}
+
+#[test]
+fn settings_that_wait_for_a_restart_are_marked() {
+    let changes = [
+        (
+            "workers = 2",
+            "workers = 4\ndrain_timeout = \"90s\"\n[admin]\nlisten = \"127.0.0.1:9900\"",
+        ),
+        (
+            "[[pool]]\n",
+            "[[pool]]\nmax_fails = 5\nhealth_check = { interval = \"1s\" }\n",
+        ),
+    ];
+    assert_eq!(
+        rendered(&changes),
+        "pool web: max_fails 3 -> 5, health_check none -> tcp; process.workers 2 -> 4 (needs a \
+         restart); process.drain_timeout 30s -> 90s; admin.listen none -> 127.0.0.1:9900 (needs a \
+         restart)"
+    );
+    let difference = difference(&changes);
+    let keys: Vec<_> = difference
+        .needing_restart()
+        .map(|c| c.key.as_str())
+        .collect();
+    assert_eq!(keys, ["process.workers", "admin.listen"]);
+}

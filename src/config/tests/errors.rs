@@ -1,0 +1,523 @@
+//! What is wrong with a file, and what an operator is told about it.
+
+use crate::config::parse;
+use crate::config::schema::{self, Schema};
+
+/// A valid file, table by table.
+const TABLES: [(&str, &[&str]); 7] = [
+    ("[process]", &[]),
+    ("[admin]", &["listen = \"127.0.0.1:9900\""]),
+    ("[log]", &[]),
+    ("[access_log]", &[]),
+    (
+        "[[listener]]",
+        &["name = \"l\"", "listen = \"0.0.0.0:80\"", "pool = \"p\""],
+    ),
+    ("[[pool]]", &["name = \"p\""]),
+    (
+        "[[pool.server]]",
+        &["name = \"s\"", "address = \"10.0.0.1:80\""],
+    ),
+];
+
+/// The valid file, with `lines` in `table` in the place of those that set the same keys.
+fn file_with(table: &str, lines: &str) -> String {
+    let key = |line: &str| line.split_once(" =").map(|(key, _)| key.to_owned());
+    let of_table = lines.lines().take_while(|line| !line.starts_with('['));
+    let replaced: Vec<_> = of_table.filter_map(key).collect();
+    let mut text = String::new();
+    for (header, defaults) in TABLES {
+        text += &format!("{header}\n");
+        let defaults = defaults
+            .iter()
+            .filter(|line| header != table || key(line).is_none_or(|key| !replaced.contains(&key)));
+        defaults.for_each(|line| text += &format!("{line}\n"));
+        if header == table {
+            text += &format!("{lines}\n");
+        }
+    }
+    if !TABLES.iter().any(|(header, _)| *header == table) {
+        text += &format!("{table}\n{lines}\n");
+    }
+    text
+}
+
+/// Errors and warnings, as `message` or `message | help`.
+fn told(text: &str) -> Vec<String> {
+    let told = match parse(text) {
+        Ok((_, warnings)) => warnings,
+        Err(errors) => errors.into_iter().collect(),
+    };
+    let line = |d: crate::config::Diagnostic| match d.help {
+        Some(help) => format!("{} | {help}", d.message),
+        None => d.message,
+    };
+    told.into_iter().map(line).collect()
+}
+
+fn assert_told(table: &str, cases: &[(&str, &str)]) {
+    for (lines, expected) in cases {
+        let told = told(&file_with(table, lines));
+        assert_eq!(told, [*expected], "{table} {lines}");
+    }
+}
+
+#[test]
+fn the_file_the_cases_start_from_is_valid() {
+    assert_eq!(told(&file_with("[process]", "")), [""; 0]);
+    assert!(parse(&file_with("[process]", "")).is_ok());
+}
+
+#[test]
+fn values_of_process_and_logs() {
+    assert_told(
+        "[process]",
+        &[
+            (
+                "workers = 0",
+                "`workers` is 0, but takes a whole number from 1 to 1024",
+            ),
+            (
+                "workers = \"four\"",
+                "`workers` is a string, but takes \"auto\" or a whole number from 1 to 1024",
+            ),
+            (
+                "pin_workers = \"true\"",
+                "`pin_workers` is a string, but takes `true` or `false` | leave the quotes out",
+            ),
+            (
+                "pin_workers = 1",
+                "`pin_workers` is a whole number, but takes `true` or `false`",
+            ),
+            (
+                "max_connections = -1",
+                "`max_connections` is -1, but takes a whole number from 1 to 4294967294",
+            ),
+            (
+                "drain_timeout = 30",
+                "`drain_timeout` is 30, without a unit | add a unit: \"30s\" for seconds",
+            ),
+            (
+                "drain_timeout = \"367d\"",
+                "`drain_timeout` is \"367d\", but takes \"0s\" to \"366d\"",
+            ),
+            (
+                "drain_timeout = 1.5",
+                "`drain_timeout` is a fraction, but takes a duration, like \"2s\"",
+            ),
+        ],
+    );
+    assert_told(
+        "[log]",
+        &[
+            (
+                "level = \"wran\"",
+                "`level` is \"wran\", but takes \"debug\", \"info\", \"warn\" or \"error\" | did \
+                 you mean \"warn\"?",
+            ),
+            (
+                "format = true",
+                "`format` is a boolean, but takes \"text\" or \"json\"",
+            ),
+        ],
+    );
+    assert_told(
+        "[access_log]",
+        &[
+            (
+                "path = \"/var/log/\"",
+                "`path` is \"/var/log/\", which is a directory",
+            ),
+            ("path = \"\"", "`path` is empty"),
+            ("path = \"a\\u0000\"", "`path` contains control characters"),
+        ],
+    );
+}
+
+#[test]
+fn addresses_that_are_listened_on() {
+    assert_told(
+        "[admin]",
+        &[
+            (
+                "listen = \"0.0.0.0:9900\"",
+                "`listen` is \"0.0.0.0:9900\": the admin port has no password, so it is for \
+                 loopback | write \"127.0.0.1:9900\"",
+            ),
+            (
+                "listen = \"127.0.0.1:80\"",
+                "0.0.0.0:80 conflicts with 127.0.0.1:80, in line 3 | one covers the other",
+            ),
+        ],
+    );
+    assert_told(
+        "[[listener]]",
+        &[
+            (
+                "listen = \"*:80\"",
+                "`listen` is \"*:80\": the IP address is missing | write \"0.0.0.0:80\" for all of \
+                 IPv4, \"[::]:80\" for all of IPv6",
+            ),
+            (
+                "listen = \"localhost:80\"",
+                "`listen` is \"localhost:80\": a listener takes an IP address, no name | write \
+                 \"127.0.0.1:80\"",
+            ),
+            ("listen = []", "`listen` is empty | name at least one"),
+            (
+                "listen = [\"10.0.0.1:80\", \"10.0.0.1:80\"]",
+                "10.0.0.1:80 is listened on already, in line 9",
+            ),
+            (
+                "listen = [\"[::]:80\", \"0.0.0.0:80\"]\nv6only = false",
+                "0.0.0.0:80 conflicts with [::]:80, in line 9 | with `v6only = false`, [::] takes \
+                 all of IPv4 too",
+            ),
+            (
+                "listen = \"239.0.0.1:80\"",
+                "`listen` is \"239.0.0.1:80\": nobody connects to a multicast address",
+            ),
+            (
+                "listen = [\"[::]:80\", \"0.0.0.0:80\"]\nname = \"\"",
+                "`name` has 0 characters | a name has 1 to 64",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn addresses_of_servers() {
+    let long = format!("address = \"unix:/{}\"", "a".repeat(107));
+    let label = format!("address = \"{}:80\"", "a".repeat(64));
+    let expect_label = format!(
+        "`address` is \"{}:80\": that is neither an IP address nor a host name | labels of a-z 0-9 \
+         - _, with dots between them",
+        "a".repeat(64)
+    );
+    let expect_long = format!(
+        "`address` is \"unix:/{}\": the path has 108 bytes | the kernel takes at most 107",
+        "a".repeat(107)
+    );
+    for (address, expected) in [
+        ("10.0.0.1", "the port is missing | add it: \"10.0.0.1:80\""),
+        ("10.0.0.1:", "the port is missing | add it: \"10.0.0.1:80\""),
+        (
+            "80",
+            "the port is missing | put an IP address before it: \"0.0.0.0:80\"",
+        ),
+        ("10.0.0.1:0", "a port is a number from 1 to 65535"),
+        ("10.0.0.1:+80", "a port is a number from 1 to 65535"),
+        ("10.0.0.1:65536", "a port is a number from 1 to 65535"),
+        ("10.0.0.256:80", "that is no IPv4 address"),
+        ("1.2.3:80", "that is no IPv4 address"),
+        (
+            "::1:80",
+            "an IPv6 address stands in brackets | write \"[::1]:80\"",
+        ),
+        (
+            "2001:db8::a",
+            "an IPv6 address stands in brackets, and a port follows | write \"[2001:db8::a]:80\", \
+             or whatever the port is",
+        ),
+        ("a:b:c", "that is no IP address"),
+        ("[::1:80", "the bracket is never closed"),
+        ("[::1]", "the port is missing | add it: \"[::1]:80\""),
+        ("[::1]80", "only a port may follow the bracket"),
+        ("[::g]:80", "there is no IPv6 address between the brackets"),
+        (
+            "[10.0.0.1]:80",
+            "only IPv6 addresses stand in brackets | write \"10.0.0.1:80\"",
+        ),
+        (
+            "[::ffff:10.0.0.1]:80",
+            "that is an IPv4 address in disguise | write \"10.0.0.1:80\"",
+        ),
+        (
+            "0.0.0.0:80",
+            "that stands for every address, and a server has one | for this host, write \
+             \"127.0.0.1:80\"",
+        ),
+        (
+            ":80",
+            "the host is missing | for this host, write \"127.0.0.1:80\"",
+        ),
+        (
+            "255.255.255.255:80",
+            "no server is reached over multicast or broadcast",
+        ),
+        (
+            "http://a.b:80/",
+            "an address has no scheme | write \"a.b:80\"",
+        ),
+        (
+            "/run/a",
+            "that is a path | a unix socket is written \"unix:/run/a\"",
+        ),
+        (
+            "unix:run/a",
+            "the path of a unix socket is absolute | begin with a slash: \"unix:/run/app.sock\"",
+        ),
+        (
+            "unix:@a",
+            "abstract sockets are not supported | name a file",
+        ),
+        ("unix:/run/", "that is a directory"),
+        (
+            "-a.b:80",
+            "that is neither an IP address nor a host name | labels of a-z 0-9 - _, with dots \
+             between them",
+        ),
+    ] {
+        let line = format!("address = {address:?}");
+        let expected = format!("`address` is {address:?}: {expected}");
+        assert_told("[[pool.server]]", &[(&line, &expected)]);
+    }
+    assert_told(
+        "[[pool.server]]",
+        &[(&long, &expect_long), (&label, &expect_label)],
+    );
+    for address in ["unix:/a", "[fe80::1%2]:80", "a_b.c-d.e.:80", "A:1"] {
+        let text = file_with("[[pool.server]]", &format!("address = {address:?}"));
+        assert_eq!(told(&text), [""; 0], "{address}");
+    }
+}
+
+#[test]
+fn names_and_references() {
+    let twice = "[[pool.server]]\nname = \"s\"\naddress = \"10.0.0.2:80\"";
+    let same = "[[pool.server]]\nname = \"t\"\naddress = \"10.0.0.1:80\"";
+    assert_told(
+        "[[pool.server]]",
+        &[
+            (
+                "name = \"a b\"",
+                "`name` is \"a b\", which has ' ' in it | a name consists of A-Z a-z 0-9 _ . -",
+            ),
+            (twice, "server \"s\" is defined twice, first in line 13"),
+            (
+                same,
+                "another server of the pool has this address, in line 14",
+            ),
+            (
+                "weight = 0",
+                "no server of the pool can get sessions | give at least one a weight above 0",
+            ),
+            (
+                "weight = \"3\"",
+                "`weight` is a string, but takes a whole number from 0 to 65535 | leave the quotes \
+                 out",
+            ),
+        ]
+        .map(|(lines, expected)| (lines, expected)),
+    );
+    assert_told(
+        "[[listener]]",
+        &[
+            (
+                "pool = \"q\"",
+                "`pool` is \"q\", and there is no such pool | did you mean \"p\"?",
+            ),
+            (
+                "pool = \"other\"",
+                "`pool` is \"other\", and there is no such pool | pools of this file: p",
+            ),
+            (
+                "[[listener]]\nname = \"l\"\nlisten = \"0.0.0.0:81\"\npool = \"p\"",
+                "listener \"l\" is defined twice, first in line 7",
+            ),
+            (
+                "protocol = \"mysql\"",
+                "`protocol` is \"mysql\", but takes \"tcp\" only",
+            ),
+        ],
+    );
+    let unused = "[[pool]]\nname = \"q\"\nserver = [{ name = \"s\", address = \"a:1\" }]";
+    assert_told(
+        "[[pool.server]]",
+        &[(unused, "no listener uses pool \"q\"")],
+    );
+    let again = "[[pool]]\nname = \"p\"\nserver = [{ name = \"s\", address = \"a:1\" }]";
+    let told_twice = "pool \"p\" is defined twice, first in line 11";
+    assert_told("[[pool.server]]", &[(again, told_twice)]);
+}
+
+#[test]
+fn settings_of_pools() {
+    assert_told(
+        "[[pool]]",
+        &[
+            (
+                "connect_timeout = \"6s\"",
+                "`connect_timeout` is longer than `connect_deadline`, which is 5s | the deadline \
+                 covers all tries of a session, so it is the longer one",
+            ),
+            (
+                "retries = 8",
+                "`retries` is 8, but takes a whole number from 0 to 7",
+            ),
+            (
+                "idle_timeout = \"0s\"",
+                "`idle_timeout` is \"0s\", but takes \"10ms\" to \"366d\"",
+            ),
+            (
+                "keepalive_idle = \"1500ms\"",
+                "`keepalive_idle` is \"1500ms\", but takes whole seconds | write \"1s\"",
+            ),
+            (
+                "tcp_user_timeout = \"25d\"",
+                "`tcp_user_timeout` is \"25d\", but takes \"10ms\" to \"24d\"",
+            ),
+            (
+                "tls = { mode = \"off\" }",
+                "unknown table `tls` in [[pool]]",
+            ),
+            (
+                "weight = 1",
+                "unknown key `weight` in [[pool]] | that key belongs in [[pool.server]]",
+            ),
+        ],
+    );
+    let weights = "weight = 65535\n[[pool.server]]\nname = \"t\"\naddress = \"t:1\"\nweight = 2";
+    let expected = "the pool's weights add up to 65537, and at most 65536 fit | use smaller \
+                    weights, or weights with a common factor";
+    assert_told("[[pool.server]]", &[(weights, expected)]);
+    let common = weights.replace("weight = 2", "weight = 65535");
+    assert_eq!(told(&file_with("[[pool.server]]", &common)), [""; 0]);
+}
+
+#[test]
+fn settings_of_health_checks() {
+    let http_only = "in HTTP checks only | add `type = \"http\"`, or leave it out";
+    assert_told(
+        "[pool.health_check]",
+        &[
+            (
+                "host = \"a\"",
+                &format!("`host` means something {http_only}"),
+            ),
+            (
+                "type = \"tcp\"\nexpect = [200]",
+                &format!("`expect` means something {http_only}"),
+            ),
+            (
+                "type = \"https\"",
+                "`type` is \"https\", but takes \"tcp\" or \"http\" | did you mean \"http\"?",
+            ),
+            (
+                "type = \"http\"\npath = \"x\"",
+                "`path` is \"x\", but a path begins with a slash | write \"/x\"",
+            ),
+            (
+                "type = \"http\"\npath = \"/a b\"",
+                "`path` is \"/a b\", which has ' ' in it | encode it with %",
+            ),
+            (
+                "type = \"http\"\nhost = \"a\\r\\nb\"",
+                "`host` contains control characters",
+            ),
+            (
+                "type = \"http\"\nexpect = [99]",
+                "`expect` is \"99\", but a status is from 100 to 599",
+            ),
+            (
+                "type = \"http\"\nexpect = [\"300-200\"]",
+                "`expect` is \"300-200\", which covers nothing | write \"200-300\"",
+            ),
+            (
+                "type = \"http\"\nexpect = [\"2xx\"]",
+                "`expect` is \"2xx\", but takes a status or a range of them, like 204 or \
+                 \"200-399\"",
+            ),
+            (
+                "port = 0",
+                "`port` is 0, but takes a whole number from 1 to 65535",
+            ),
+            (
+                "timeout = \"3s\"",
+                "`timeout` is longer than `interval`, which is 2s | a check that is not answered \
+                 delays the next one",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tables_with_too_many_or_too_few_brackets() {
+    let text = "[[log]]\n[listener]\nname = \"l\"\nlisten = \"0.0.0.0:80\"\npool = \"p\"\n\
+                [[pool]]\nname = \"p\"\nserver = { name = \"s\", address = \"a:1\" }\n";
+    let brackets = |key, help| format!("`{key}` has the wrong number of brackets | write {help}");
+    assert_eq!(
+        told(text),
+        [
+            brackets("log", "[log]: there can be only one"),
+            brackets("listener", "[[listener]]: there can be several"),
+            brackets("server", "[[pool.server]]: there can be several"),
+        ]
+    );
+    assert_eq!(
+        told(&format!(
+            "process = 1\n{}",
+            file_with("[log]", "").replace("[process]\n", "")
+        )),
+        ["`process` is a whole number, but names a table | write [process]"]
+    );
+}
+
+#[test]
+fn what_is_missing() {
+    let no_listener = "the file has no [[listener]] | add one: a name, an address to listen on, \
+                       and the pool behind it";
+    assert_eq!(told(""), [no_listener]);
+    assert_eq!(told("listener = []\n"), [no_listener]);
+    assert_eq!(
+        told("[admin]\n[[listener]]\n[[pool]]\n[[pool]]\nname = \"p\"\n[[pool.server]]\n"),
+        [
+            "[admin] has no `listen` | add `listen = \"127.0.0.1:9900\"`",
+            "[[listener]] has no `name` | add `name = \"...\"`: logs and metrics call the listener \
+             by it",
+            "[[listener]] has no `listen` | add `listen = [\"0.0.0.0:80\"]`, or another address",
+            "[[listener]] has no `pool` | add `pool = \"...\"`: the name of the [[pool]] that \
+             serves it",
+            "[[pool]] has no `name` | add `name = \"...\"`: logs and metrics call the pool by it",
+            "the pool has no server | add a [[pool.server]] below it, with a name and an address",
+            "[[pool.server]] has no `name` | add `name = \"...\"`: logs and metrics call the \
+             server by it",
+            "[[pool.server]] has no `address` | add `address = \"10.0.0.11:80\"`, or wherever the \
+             server is",
+        ]
+        .map(str::to_owned)
+    );
+}
+
+#[test]
+fn syntax_errors_stand_beside_others_and_hide_what_follows_from_them() {
+    let text = "[process]\nworkers = 0\n[log]\nlevel = \"info\nformat = \"txt\"\n[[listener]]\n\
+                listen = [\"0.0.0.0:80\"\npool = \"web\"\n[[pool]]\nfoo = 1\n";
+    let errors = parse(text).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|e| e.position.line).collect();
+    assert_eq!(lines, [2, 4, 5, 8], "{errors}");
+    let expected = "8:1: error: missing comma between array elements, expected `,`\n  |\n\
+                    8 | pool = \"web\"\n  | ^\n  = help: a bracket before it is never closed";
+    assert_eq!(errors.iter().last().unwrap().to_string(), expected);
+    let open_header = told("[process\nworkerz = 0\n[[listener]]\npool = \"q\"\n");
+    assert_eq!(open_header, ["unclosed table, expected `]`"]);
+}
+
+/// Every key gets a value that none takes; a key that is in the schema and never read would pass.
+#[test]
+fn every_known_key_is_read() {
+    let is_table = |key: &str| ["health_check", "server"].contains(&key);
+    let tables = schema::ALL
+        .iter()
+        .filter(|t| t.header != schema::ROOT.header);
+    for Schema { header, keys } in tables {
+        for key in keys.iter().filter(|key| !is_table(key)) {
+            let told = told(&file_with(header, &format!("{key} = {{}}")));
+            let refusal = format!("`{key}` is a table");
+            assert!(
+                told.iter().any(|t| t.starts_with(&refusal)),
+                "{header} {key}: {told:?}"
+            );
+        }
+    }
+}

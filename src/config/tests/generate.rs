@@ -1,0 +1,275 @@
+//! Valid configurations by chance. Names and addresses come from few, so that two configurations
+//! have much in common.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::config::settings::{self, Setting};
+use crate::config::{
+    AccessLog, AccessLogTarget, Address, Admin, Algorithm, Config, HealthCheck, HealthCheckKind,
+    Listener, Log, LogFormat, LogLevel, Pool, PoolSettings, Position, Process, Protocol, Server,
+    ServerAddress, Workers,
+};
+
+const NOWHERE: Position = Position { line: 1, column: 1 };
+
+/// Any configuration whose servers have fixed addresses.
+pub(super) fn configs() -> impl Strategy<Value = Config> {
+    let rest = (
+        processes(),
+        any::<bool>(),
+        logs(),
+        option::of(access_logs()),
+    );
+    let pools = btree_map(0..4_u8, pools(), 1..4);
+    (rest, pools).prop_flat_map(|((process, admin, log, access_log), pools)| {
+        let pools: Vec<_> = pools
+            .into_iter()
+            .map(|(i, pool)| Pool {
+                name: format!("p{i}"),
+                ..pool
+            })
+            .collect();
+        let listeners = btree_map(0..4_u8, listeners(pools.len()), 1..4);
+        listeners.prop_map(move |listeners| Config {
+            process: process.clone(),
+            admin: admin.then(|| Admin {
+                listen: ([127, 0, 0, 1], 9900).into(),
+            }),
+            log: log.clone(),
+            access_log: access_log.clone(),
+            listeners: listeners.into_iter().map(numbered_listener).collect(),
+            pools: pools.clone(),
+        })
+    })
+}
+
+/// The same configuration, as if it had come from nowhere.
+pub(super) fn without_positions(mut config: Config) -> Config {
+    let servers = config.pools.iter_mut().flat_map(|pool| &mut pool.servers);
+    servers.for_each(|server| server.position = NOWHERE);
+    config
+}
+
+/// A file that says what the configuration says.
+pub(super) fn to_toml(config: &Config) -> String {
+    let mut text = format!(
+        "[process]\n{}",
+        lines(settings::of_process(&config.process))
+    );
+    if config.admin.is_some() {
+        text += &format!("[admin]\n{}", lines(settings::of_admin(config)));
+    }
+    text += &format!("[log]\n{}", lines(settings::of_log(&config.log)));
+    if config.access_log.is_some() {
+        let settings = settings::of_access_log(config.access_log.as_ref());
+        text += &format!("[access_log]\n{}", lines(settings));
+    }
+    for listener in &config.listeners {
+        let listen: Vec<_> = listener.listen.iter().map(ToString::to_string).collect();
+        text += &format!(
+            "[[listener]]\nname = {:?}\nlisten = {listen:?}\n",
+            listener.name
+        );
+        text += &lines(settings::of_listener(listener, config));
+    }
+    for pool in &config.pools {
+        text += &format!("[[pool]]\nname = {:?}\n", pool.name);
+        text += &lines(settings::of_pool(pool));
+        let check = pool.health_check.as_ref().map(settings::of_health_check);
+        text += &lines(check.unwrap_or_default());
+        for server in &pool.servers {
+            let address = server.fixed_address().to_string();
+            text += &format!(
+                "[[pool.server]]\nname = {:?}\naddress = {address:?}\n",
+                server.name
+            );
+            text += &lines(settings::of_server(server));
+        }
+    }
+    text
+}
+
+fn lines(settings: Vec<Setting>) -> String {
+    let line = |(key, value): Setting| Some(format!("{key} = {}\n", literal(key, &value?)));
+    settings.into_iter().filter_map(line).collect()
+}
+
+fn literal(key: &str, value: &str) -> String {
+    match key {
+        "health_check.expect" => format!("{:?}", value.split(',').collect::<Vec<_>>()),
+        _ if value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok() => value.to_owned(),
+        _ => format!("{value:?}"),
+    }
+}
+
+fn processes() -> impl Strategy<Value = Process> {
+    let workers = option::of(1..=1024_u16).prop_map(|count| {
+        count
+            .and_then(NonZeroU16::new)
+            .map_or(Workers::Auto, Workers::Count)
+    });
+    let all = (workers, any::<bool>(), limits(), graces(), graces());
+    all.prop_map(
+        |(workers, pin_workers, max_connections, drain_timeout, shutdown_delay)| Process {
+            workers,
+            pin_workers,
+            max_connections,
+            drain_timeout,
+            shutdown_delay,
+        },
+    )
+}
+
+fn logs() -> impl Strategy<Value = Log> {
+    let levels = [
+        LogLevel::Debug,
+        LogLevel::Info,
+        LogLevel::Warn,
+        LogLevel::Error,
+    ];
+    let all = (prop::sample::select(levels.to_vec()), formats());
+    all.prop_map(|(level, format)| Log { level, format })
+}
+
+fn access_logs() -> impl Strategy<Value = AccessLog> {
+    let target = prop_oneof![
+        Just(AccessLogTarget::Stdout),
+        Just(AccessLogTarget::File(PathBuf::from("/var/log/a.log"))),
+    ];
+    (target, formats()).prop_map(|(target, format)| AccessLog { target, format })
+}
+
+fn formats() -> impl Strategy<Value = LogFormat> {
+    prop_oneof![Just(LogFormat::Json), Just(LogFormat::Text)]
+}
+
+/// Listener `i` listens on addresses of its own.
+fn numbered_listener((i, listener): (u8, Listener)) -> Listener {
+    let own = |address: Address| match address {
+        Address::Tcp(address) => Address::Tcp(([127, 1, i, 1], address.port()).into()),
+        Address::Unix(path) => Address::Unix(path.join(format!("{i}"))),
+    };
+    Listener {
+        name: format!("l{i}"),
+        listen: listener.listen.into_iter().map(own).collect(),
+        ..listener
+    }
+}
+
+fn listeners(pools: usize) -> impl Strategy<Value = Listener> {
+    let address = prop_oneof![
+        (1..4_u16).prop_map(|port| Address::Tcp(([0, 0, 0, 0], port).into())),
+        Just(Address::Unix(PathBuf::from("/run"))),
+    ];
+    let listen = prop::collection::btree_set(address, 1..4);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let all = (listen, 0..pools, limits(), 1..=1_u32 << 20, flags);
+    all.prop_map(|(listen, pool, max_connections, backlog, flags)| Listener {
+        name: String::new(),
+        listen: listen.into_iter().collect(),
+        protocol: Protocol::Tcp,
+        pool,
+        max_connections,
+        backlog,
+        defer_accept: flags.0,
+        v6only: flags.1,
+        freebind: flags.2,
+    })
+}
+
+fn pools() -> impl Strategy<Value = Pool> {
+    let servers = btree_map(0..5_u8, servers(), 1..5);
+    let all = (pool_settings(), option::of(health_checks()), servers);
+    all.prop_map(|(settings, health_check, servers)| Pool {
+        name: String::new(),
+        algorithm: Algorithm::RoundRobin,
+        settings,
+        health_check,
+        servers: servers
+            .into_iter()
+            .map(|(i, (server, port))| Server {
+                name: format!("s{i}"),
+                address: ServerAddress::Fixed(Address::Tcp(([10, 0, 0, i], port).into())),
+                ..server
+            })
+            .collect(),
+    })
+}
+
+/// A server and its port.
+fn servers() -> impl Strategy<Value = (Server, u16)> {
+    let all = (80..82_u16, 1..4_u16, limits(), any::<bool>());
+    all.prop_map(|(port, weight, max_connections, backup)| {
+        let address = ServerAddress::Fixed(Address::Unix(PathBuf::new()));
+        let server = Server {
+            name: String::new(),
+            address,
+            weight,
+            max_connections,
+            backup,
+            position: NOWHERE,
+        };
+        (server, port)
+    })
+}
+
+fn pool_settings() -> impl Strategy<Value = PoolSettings> {
+    let timeouts = vec(timeouts(), 5);
+    let graces = (option::of(graces()), graces());
+    let tcp = (timeouts.clone(), 1..=32_767_u64, 1..=32_767_u64, 1..=127_u8);
+    let counts = (0..=7_u8, 1..=1000_u32);
+    (timeouts, graces, tcp, counts).prop_map(|(timeouts, graces, tcp, counts)| PoolSettings {
+        connect_timeout: timeouts[0].min(timeouts[1]),
+        connect_deadline: timeouts[0].max(timeouts[1]),
+        retries: counts.0,
+        idle_timeout: timeouts[2],
+        half_close_timeout: timeouts[3],
+        max_fails: counts.1,
+        fail_timeout: timeouts[4],
+        removed_server_timeout: graces.0,
+        reset_linger: graces.1,
+        tcp_user_timeout: tcp.0[0],
+        keepalive_idle: Duration::from_secs(tcp.1),
+        keepalive_interval: Duration::from_secs(tcp.2),
+        keepalive_probes: tcp.3,
+    })
+}
+
+fn health_checks() -> impl Strategy<Value = HealthCheck> {
+    let status = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let host = option::of(Just("www.example.com".to_owned()));
+    let http = ("/[!-~]{0,9}", host, vec(status, 1..4));
+    let kind = prop_oneof![
+        Just(HealthCheckKind::Tcp),
+        http.prop_map(|(path, host, expect)| HealthCheckKind::Http { path, host, expect }),
+    ];
+    let counts = (1..=255_u8, 1..=255_u8, option::of(1..=65_535_u16));
+    (kind, timeouts(), timeouts(), counts).prop_map(|(kind, interval, timeout, counts)| {
+        HealthCheck {
+            kind,
+            interval,
+            timeout,
+            rise: counts.0,
+            fall: counts.1,
+            port: counts.2,
+        }
+    })
+}
+
+fn limits() -> impl Strategy<Value = Option<u32>> {
+    option::of(1..u32::MAX)
+}
+
+fn timeouts() -> impl Strategy<Value = Duration> + Clone {
+    (10..1_000_000_u64).prop_map(Duration::from_millis)
+}
+
+fn graces() -> impl Strategy<Value = Duration> {
+    (0..1_000_000_u64).prop_map(Duration::from_millis)
+}
