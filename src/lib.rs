@@ -8,11 +8,13 @@
 //!
 //! - [`config`]: TOML text in, a valid `Config` out, or every error of the file at once; what
 //!   differs between two of them.
+//! - [`balance`]: which server gets the next session. Pure state and atomics.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
 //! `worker` knows those three and never `control`; `control` knows them all. `tests/layout.rs` holds
 //! that.
 
+pub mod balance;
 pub mod config;
 pub mod limits;

@@ -1,0 +1,10 @@
+//! Which server gets the next session. Pure: no socket, no clock, no thread of its own. Time comes
+//! in as milliseconds, randomness is not needed, and all shared state is atomic.
+
+mod pool;
+mod schedule;
+mod server;
+
+pub use pool::{Member, NoServer, Pool, Tried};
+pub use schedule::{Cursor, Schedule};
+pub use server::{Failure, Health, Server};
