@@ -9,6 +9,7 @@
 //! - [`config`]: TOML text in, a valid `Config` out, or every error of the file at once; what
 //!   differs between two of them.
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
+//! - [`telemetry`]: counters, reasons and records, as plain data.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
@@ -18,3 +19,4 @@
 pub mod balance;
 pub mod config;
 pub mod limits;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! What happened, as plain data: counters that workers write and the control thread reads, the
+//! reasons a session can end for, and the records that become log lines.
+//!
+//! Nothing here formats, allocates after start, or knows how it will be shown.
+
+mod counter;
+mod reason;
+mod record;
+mod stats;
+
+pub use counter::{Counter, Histogram, HistogramSnapshot};
+pub use reason::{ConnectError, Direction, Phase, Reason, Who};
+pub use record::{Notice, SessionRecord};
+pub use stats::{
+    CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, ServerCounters,
+    WorkerCounters,
+};

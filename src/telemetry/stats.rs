@@ -1,0 +1,143 @@
+//! The counters of one worker: its own, per listener and per server. The control thread sums them
+//! over the workers when somebody asks.
+
+use super::counter::{Counter, Histogram};
+use super::reason::{ConnectError, Reason, Who};
+
+/// Upper bounds of the connect-time histogram, in microseconds: from a neighbour on the same host
+/// to the longest timeout anyone sets.
+pub static CONNECT_TIME_BOUNDS_US: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000,
+];
+
+/// Upper bounds of the session-time histogram, in microseconds: from one request to a day.
+pub static SESSION_TIME_BOUNDS_US: [u64; 14] = [
+    1_000,
+    5_000,
+    10_000,
+    50_000,
+    100_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    60_000_000,
+    300_000_000,
+    3_600_000_000,
+    28_800_000_000,
+    86_400_000_000,
+];
+
+/// Bytes of one direction of one listener. At rest, `received = sent + discarded`.
+#[derive(Debug, Default)]
+pub struct ByteCounters {
+    /// Taken from the source.
+    pub received: Counter,
+    /// Handed to the kernel for the destination.
+    pub sent: Counter,
+    /// Received, and never sent because the destination was gone or the session was ended.
+    pub discarded: Counter,
+}
+
+/// One worker's counters of one listener.
+#[derive(Debug)]
+pub struct ListenerCounters {
+    /// Sessions taken.
+    pub opened: Counter,
+    /// Sessions ended, by [`Who`] and [`Reason`].
+    closed: [[Counter; Reason::ALL.len()]; Who::ALL.len()],
+    /// By [`Direction`](super::Direction).
+    pub bytes: [ByteCounters; 2],
+    /// From accept to the last close, in microseconds.
+    pub session_time_us: Histogram<14>,
+}
+
+impl Default for ListenerCounters {
+    fn default() -> Self {
+        Self {
+            opened: Counter::default(),
+            closed: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
+            bytes: Default::default(),
+            session_time_us: Histogram::new(&SESSION_TIME_BOUNDS_US),
+        }
+    }
+}
+
+impl ListenerCounters {
+    /// The counter of sessions that ended this way.
+    pub fn closed(&self, who: Who, reason: Reason) -> &Counter {
+        &self.closed[who.index()][reason.index()]
+    }
+
+    /// All sessions that ended.
+    pub fn closed_total(&self) -> u64 {
+        self.closed.iter().flatten().map(Counter::get).sum()
+    }
+}
+
+/// One worker's counters of one server.
+#[derive(Debug)]
+pub struct ServerCounters {
+    /// Sessions that reached it.
+    pub opened: Counter,
+    /// Sessions of these that ended.
+    pub closed: Counter,
+    /// Bytes sent to it and bytes received from it, by [`Direction`](super::Direction).
+    pub bytes: [Counter; 2],
+    /// Tries that failed, by [`ConnectError`].
+    connect_failures: [Counter; ConnectError::ALL.len()],
+    /// Tries made here because another server had failed for that session.
+    pub retries: Counter,
+    /// Of successful tries, in microseconds.
+    pub connect_time_us: Histogram<14>,
+}
+
+impl Default for ServerCounters {
+    fn default() -> Self {
+        Self {
+            opened: Counter::default(),
+            closed: Counter::default(),
+            bytes: Default::default(),
+            connect_failures: std::array::from_fn(|_| Counter::default()),
+            retries: Counter::default(),
+            connect_time_us: Histogram::new(&CONNECT_TIME_BOUNDS_US),
+        }
+    }
+}
+
+impl ServerCounters {
+    /// The counter of tries that failed this way.
+    pub fn connect_failures(&self, error: ConnectError) -> &Counter {
+        &self.connect_failures[error.index()]
+    }
+}
+
+/// One worker's counters of itself.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Times around the loop: one `io_uring_enter` each.
+    pub turns: Counter,
+    /// Completions handled.
+    pub completions: Counter,
+    /// Operations whose last completion is still to come (a gauge).
+    pub operations_in_flight: Counter,
+    /// Sessions this worker has (a gauge).
+    pub sessions: Counter,
+    /// Bytes that went through a buffer.
+    pub copy_bytes: Counter,
+    /// Bytes that went through a pipe.
+    pub splice_bytes: Counter,
+    /// Receives that found the buffer pool empty and were armed again later.
+    pub buffers_exhausted: Counter,
+    /// Times the kernel had to keep completions aside because the queue was full.
+    pub completion_overflows: Counter,
+    /// Completions for a session that had ended: none is expected.
+    pub stale_completions: Counter,
+    /// Times accepting paused because descriptors or memory had run out.
+    pub accept_pauses: Counter,
+    /// Access-log records dropped because the writer could not keep up.
+    pub access_records_dropped: Counter,
+    /// Milliseconds since the process's start at the last turn, for liveness (a gauge).
+    pub last_turn_ms: Counter,
+}
