@@ -10,6 +10,7 @@
 //!   differs between two of them.
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
 //! - [`telemetry`]: counters, reasons and records, as plain data.
+//! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
@@ -19,4 +20,6 @@
 pub mod balance;
 pub mod config;
 pub mod limits;
+mod sys;
 pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,181 @@
+//! The worker's buffer pool, shared with the kernel as a provided-buffer ring
+//! (io_uring_register_buf_ring(3)): receives take buffers from it, [`Buffers::release`] puts them
+//! back. Which buffers are whose is tracked, so a buffer given back twice is a panic and not a
+//! corrupted stream.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use super::kernel::{BufferId, Chunk};
+use crate::limits::{BUFFER_BYTES, BUFFERS_MAX, BUFFERS_OFFERED_AT_FIRST, RING_BUFFERS};
+
+/// Buffers, and the ring that offers some of them to the kernel. Neither moves while it lives.
+///
+/// The kernel takes buffers in the order they were offered, so the fewer are offered, the sooner
+/// each comes round again, still warm in the cache: only as many are as a turn has been seen to
+/// need. The others wait on a stack, the last used on top; memory grows with what is held at once
+/// and no further.
+pub(super) struct Buffers {
+    memory: Pages,
+    ring: Pages,
+    tail: u16,
+    /// Not offered and not held. Ids never used lie at the bottom.
+    idle: Vec<BufferId>,
+    /// Offered and not yet used by the kernel.
+    offered: usize,
+    /// How many are to be offered at the start of a turn.
+    target: usize,
+    /// One bit per buffer: idle or offered, so nobody may read it.
+    available: Box<[u64]>,
+}
+
+impl Buffers {
+    /// A pool of at least `count` buffers, as far as ids go.
+    ///
+    /// # Errors
+    /// When the address space for it is refused.
+    pub(super) fn new(count: usize) -> io::Result<Self> {
+        let count = count.clamp(RING_BUFFERS.into(), BUFFERS_MAX);
+        Ok(Self {
+            memory: Pages::zeroed(count * BUFFER_BYTES as usize)?,
+            ring: Pages::zeroed(usize::from(RING_BUFFERS) * size_of::<BufRingEntry>())?,
+            tail: 0,
+            idle: (0..count).rev().map(|id| BufferId(id as u16)).collect(),
+            offered: 0,
+            target: BUFFERS_OFFERED_AT_FIRST,
+            available: vec![!0; count.div_ceil(64)].into(),
+        })
+    }
+
+    /// The address to register.
+    pub(super) fn ring_address(&self) -> u64 {
+        self.ring.base.as_ptr() as u64
+    }
+
+    /// Notes that a completion brought this buffer: it is held until released.
+    #[inline]
+    pub(super) fn take(&mut self, id: BufferId) {
+        let (word, bit) = bit(id);
+        assert!(
+            self.available[word] & bit != 0,
+            "the kernel used a buffer it was not offered"
+        );
+        self.available[word] &= !bit;
+        self.offered -= 1;
+    }
+
+    /// Takes a held buffer back.
+    #[inline]
+    pub(super) fn release(&mut self, id: BufferId) {
+        let (word, bit) = bit(id);
+        assert!(self.available[word] & bit == 0, "a buffer is released once");
+        self.available[word] |= bit;
+        self.idle.push(id);
+    }
+
+    /// Notes that a receive found nothing offered: more will be from now on.
+    pub(super) fn ran_out(&mut self) {
+        self.target = (self.target * 2).min(RING_BUFFERS.into());
+    }
+
+    /// Offers as many buffers as a turn needs.
+    #[inline]
+    pub(super) fn refill(&mut self) {
+        while self.offered < self.target {
+            let Some(id) = self.idle.pop() else { return };
+            self.offer(id);
+        }
+    }
+
+    fn offer(&mut self, id: BufferId) {
+        let address = self.address(id, 0) as u64;
+        let index = usize::from(self.tail & (RING_BUFFERS - 1));
+        let entries = self.ring.base.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: index < RING_BUFFERS, and the ring's pages hold that many entries.
+        let entry = unsafe { entries.add(index) };
+        // SAFETY: the entry lies in pages we own; the kernel reads it only below the tail, which is
+        // advanced after this, and no more than RING_BUFFERS are offered at a time.
+        let entry = unsafe { &mut *entry };
+        entry.set_addr(address);
+        entry.set_len(BUFFER_BYTES);
+        entry.set_bid(id.0);
+
+        self.offered += 1;
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `entries` is the base of the ring, whose first entry holds the tail.
+        let tail = unsafe { BufRingEntry::tail(entries) };
+        // SAFETY: aligned, in pages we own, and only accessed atomically while the kernel sees it.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// The bytes of a chunk, for the kernel to read.
+    #[inline]
+    pub(super) fn pointer(&self, chunk: Chunk) -> *const u8 {
+        self.address(chunk.buffer, chunk.start)
+    }
+
+    /// See [`Kernel::append`](super::kernel::Kernel::append).
+    pub(super) fn append(&mut self, to: Chunk, from: Chunk) -> Chunk {
+        let len = from.len();
+        assert!(
+            usize::from(to.end) + len <= BUFFER_BYTES as usize,
+            "the tail has the room"
+        );
+        assert_ne!(to.buffer, from.buffer);
+        let source = self.address(from.buffer, from.start);
+        let target = self.address(to.buffer, to.end);
+        // SAFETY: both ranges lie in their buffers (checked above, and by how chunks are made), the
+        // buffers are different and neither is offered to the kernel for writing. A send in flight
+        // reads only bytes before `to.end`.
+        unsafe { ptr::copy_nonoverlapping(source, target, len) };
+        Chunk {
+            end: to.end + len as u16,
+            ..to
+        }
+    }
+
+    #[inline]
+    fn address(&self, id: BufferId, offset: u16) -> *mut u8 {
+        let bytes = usize::from(id.0) * BUFFER_BYTES as usize + usize::from(offset);
+        assert!(u32::from(offset) <= BUFFER_BYTES && bytes <= self.memory.bytes);
+        // SAFETY: id and offset are in range, so this stays in (or one past) the memory's pages.
+        unsafe { self.memory.base.as_ptr().add(bytes) }
+    }
+}
+
+fn bit(id: BufferId) -> (usize, u64) {
+    (usize::from(id.0) / 64, 1 << (id.0 % 64))
+}
+
+/// Page-aligned zeroed memory that is touched only when used. Straight from the kernel: an allocator
+/// that is asked for more than its own alignment clears the memory itself, a gigabyte of it.
+struct Pages {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Pages {
+    fn zeroed(bytes: usize) -> io::Result<Self> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
+        let kind = kind | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).expect("the kernel maps nothing at address 0");
+        Ok(Self { base, bytes })
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `zeroed` with this length; the ring that pointed here is closed before
+        // its `Buffers` is dropped (see `Uring`).
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}

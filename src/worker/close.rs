@@ -1,0 +1,266 @@
+//! The end of a session. Nothing is closed or freed before the last completion of every operation:
+//! closing a socket does not cancel what is in flight on it, and what arrives later would go to
+//! whoever has the slot then.
+
+use std::time::{Duration, SystemTime};
+
+use super::event_loop::Worker;
+use super::kernel::{Farewell, Fd, Interest, Kernel};
+use super::session::{
+    End, IN, OUT, Session, Sink, Source, Stage, Stream, destination_of, source_of,
+};
+use super::token::Op;
+use crate::limits::RESET_POLL;
+use crate::telemetry::{Reason, SessionRecord, Who};
+
+impl<K: Kernel> Worker<K> {
+    /// Ends a session: cancels what is in flight and drops what was not sent. The first reason
+    /// given counts.
+    pub(super) fn end(&mut self, slot: u32, who: Who, reason: Reason) {
+        let session = &mut self.sessions[slot];
+        session.set_end(who, reason);
+        if session.stage == Stage::Closing {
+            return;
+        }
+        if session.stage == Stage::Connecting && reason != Reason::Reset {
+            // A client that nobody could serve learns it as a failure, not as an empty answer.
+            session.reset_on_close[IN] = true;
+        }
+        session.stage = Stage::Closing;
+        let (client, server, in_flight) = (session.client, session.server, session.in_flight);
+        self.timers.clear(slot);
+        self.discard(slot, IN);
+        self.discard(slot, OUT);
+        if in_flight > 0 {
+            for fd in [client, server].into_iter().filter(|fd| fd.is_some()) {
+                let token = self.launch(Op::Cancel, IN, slot);
+                self.kernel.cancel_all(fd, token);
+            }
+        }
+    }
+
+    /// Frees a closing session once its last completion has come.
+    #[inline]
+    pub(super) fn settle(&mut self, slot: u32) {
+        let session = &self.sessions[slot];
+        if session.stage == Stage::Closing && session.in_flight == 0 {
+            self.finalise(slot);
+        }
+    }
+
+    /// A stream's source is gone. What it sent before is still delivered; then the other side
+    /// learns of it the same way.
+    pub(super) fn source_lost(&mut self, slot: u32, stream: usize, reason: Reason) {
+        let session = &mut self.sessions[slot];
+        session.set_end(source_of(stream), reason);
+        session.streams[stream].source = Source::Lost;
+        let connecting = session.stage == Stage::Connecting;
+        let both_gone = session.streams[stream].sink == Sink::Broken;
+        if connecting || both_gone {
+            return self.end(slot, source_of(stream), reason);
+        }
+        session.stage = Stage::Resetting;
+        session.deadline_ms = u64::MAX;
+        self.break_sink(slot, 1 - stream);
+        self.reschedule(slot);
+    }
+
+    /// A stream's destination takes no more. What the other stream has received from it, or still
+    /// will, is delivered; then its source is reset.
+    pub(super) fn sink_lost(&mut self, slot: u32, stream: usize, reason: Reason) {
+        let lost = destination_of(stream);
+        self.sessions[slot].set_end(lost, reason);
+        self.break_sink(slot, stream);
+        let session = &self.sessions[slot];
+        if session.streams[stream].source == Source::Lost {
+            // Nobody is left on either side.
+            return self.end(slot, lost, reason);
+        }
+        if session.streams[1 - stream].source == Source::Finished {
+            self.source_lost(slot, 1 - stream, reason);
+            self.advance(slot, 1 - stream);
+        }
+    }
+
+    /// Watches a peer that has finished sending, while the other one goes on.
+    pub(super) fn watch_for_hangup(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        session.watched = true;
+        let finished = |s: &usize| session.streams[*s].source == Source::Finished;
+        if let Some(stream) = [IN, OUT].into_iter().find(finished) {
+            let peer = session.source(stream);
+            let token = self.launch(Op::Hangup, stream, slot);
+            self.kernel.poll(peer, Interest::Hangup, token);
+        }
+    }
+
+    /// A watched peer is gone: it takes no more of what the other one sends.
+    pub(super) fn on_hangup(&mut self, slot: u32, stream: usize, result: i32) {
+        let session = &self.sessions[slot];
+        let open = session.streams[1 - stream].sink == Sink::Open;
+        if result > 0 && session.stage == Stage::Relaying && open {
+            self.sink_lost(slot, 1 - stream, Reason::Reset);
+        }
+    }
+
+    /// Once the last bytes of a lost source have been sent: resets the other side when it has
+    /// acknowledged them, or when it has had long enough.
+    pub(super) fn pass_reset_on(&mut self, slot: u32) {
+        let now_ms = self.now_ms();
+        let session = &mut self.sessions[slot];
+        let Some(stream) = (IN..=OUT).find(|&s| session.streams[s].source == Source::Lost) else {
+            return;
+        };
+        let survivor = session.destination(stream);
+        let linger_ms = session.route.timeouts.reset_linger_ms;
+        let flushed = session.streams[stream].is_flushed() && !session.streams[stream].sending;
+        if flushed && session.deadline_ms == u64::MAX {
+            session.deadline_ms = now_ms + linger_ms;
+        }
+        let waited_enough = if flushed {
+            now_ms >= session.deadline_ms || self.kernel.unacknowledged(survivor) == 0
+        } else {
+            now_ms >= session.progress_ms + session.route.timeouts.idle_ms
+        };
+        if !waited_enough {
+            return self
+                .timers
+                .set(slot, now_ms + RESET_POLL.as_millis() as u64);
+        }
+        let end = self.sessions[slot]
+            .end
+            .expect("a lost source has given a reason");
+        self.end(slot, end.who, end.reason);
+    }
+
+    /// Gives up on a stream's destination, which was lost: nothing more is read for it or kept for
+    /// it, and however the session ends, its source will learn of it by a reset.
+    fn break_sink(&mut self, slot: u32, stream: usize) {
+        let session = &mut self.sessions[slot];
+        session.streams[stream].sink = Sink::Broken;
+        session.reset_on_close[stream] = true;
+        self.discard(slot, stream);
+        self.cancel_receive(slot, stream);
+    }
+
+    /// Drops what a stream has received and not sent, except for what a send in flight reads.
+    pub(super) fn discard(&mut self, slot: u32, stream: usize) {
+        let session = &mut self.sessions[slot];
+        let Stream {
+            chunks,
+            sending,
+            pipe,
+            pipe_bytes,
+            ..
+        } = &mut session.streams[stream];
+        let kernel = &mut self.kernel;
+        let mut dropped = chunks.truncate(u8::from(*sending), |buffer| kernel.release(buffer));
+        dropped += u64::from(std::mem::take(pipe_bytes));
+        if let Some(pipe) = pipe.take() {
+            if dropped > 0 {
+                kernel.discard_pipe(pipe)
+            } else {
+                kernel.return_pipe(pipe)
+            }
+        }
+        session.route.counters().bytes[stream]
+            .discarded
+            .add(dropped);
+    }
+
+    /// The last completion has come: frees the slot, closes, counts and tells.
+    fn finalise(&mut self, slot: u32) {
+        for stream in [IN, OUT] {
+            self.discard(slot, stream);
+        }
+        self.give_place_back(slot);
+        let session = self.sessions.remove(slot);
+        let end = session
+            .end
+            .expect("a session that is over has ended somehow");
+
+        // First counted and given back, then closed: whoever sees the close finds the place free.
+        let listener = &session.route.listener;
+        let counters = session.route.counters();
+        counters.closed(end.who, end.reason).add(1);
+        if let (Some(member), Some(_)) = (session.tried.last(), session.connect_us) {
+            session.route.server_counters(member).closed.add(1);
+        }
+        let duration_us = self.kernel.now_us().saturating_sub(session.accepted_us);
+        counters.session_time_us.observe(duration_us);
+        let workers = self.shared.workers();
+        listener.gate.leave(|worker| workers[worker].wake());
+        self.shared.total.leave(|worker| workers[worker].wake());
+
+        self.say_farewell(session.client, session.reset_on_close[IN]);
+        self.say_farewell(session.server, session.reset_on_close[OUT]);
+        if self.access_log {
+            self.record(&session, end, duration_us);
+        }
+    }
+
+    fn say_farewell(&mut self, socket: Fd, reset: bool) {
+        if socket.is_some() {
+            self.kernel.close(
+                socket,
+                if reset {
+                    Farewell::Reset
+                } else {
+                    Farewell::Fin
+                },
+            );
+        }
+    }
+
+    fn record(&mut self, session: &Session, end: End, duration_us: u64) {
+        let route = &session.route;
+        let record = SessionRecord {
+            accepted_at: SystemTime::now() - Duration::from_micros(duration_us),
+            listener: std::sync::Arc::clone(&route.listener.name),
+            client: session.client_address.as_deref().copied(),
+            server: session
+                .tried
+                .last()
+                .map(|m| std::sync::Arc::clone(route.server(m))),
+            bytes_sent: [session.streams[IN].sent, session.streams[OUT].sent],
+            bytes_received: [session.streams[IN].received, session.streams[OUT].received],
+            connect_us: session.connect_us.map(u64::from),
+            duration_us,
+            tries: session.tried.len(),
+            who: end.who,
+            phase: end.phase,
+            reason: end.reason,
+            generation: route.generation,
+        };
+        if self.shared.records.push(record) {
+            self.records_pushed = true;
+        } else {
+            self.counters().access_records_dropped.add(1);
+        }
+    }
+}
+
+/// What an operation's error number says about the peer it was for.
+pub(super) fn peer_error(errno: i32) -> Reason {
+    match errno {
+        libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED | libc::ENOTCONN => Reason::Reset,
+        libc::ETIMEDOUT => Reason::PeerStalled,
+        libc::EHOSTUNREACH
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::ENETDOWN
+        | libc::ENETRESET
+        | libc::ECONNREFUSED
+        | libc::EPROTO => Reason::NetworkError,
+        _ => Reason::Internal,
+    }
+}
+
+/// Who answers for a failed operation.
+pub(super) fn to_blame(peer: Who, reason: Reason) -> Who {
+    if reason == Reason::Internal {
+        Who::Ringway
+    } else {
+        peer
+    }
+}

@@ -1,0 +1,266 @@
+//! Finding a server that answers. One try after the other, at once, until a server accepts, the
+//! tries are used up or the time is; the client notices none of it.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::event_loop::Worker;
+use super::kernel::{Farewell, Fd, Kernel};
+use super::session::{IN, OUT, Stage};
+use super::token::Op;
+use crate::balance::{Failure, NoServer};
+use crate::limits::TUNE_AFTER;
+use crate::telemetry::{ConnectError, Notice, Reason, Who};
+
+impl<K: Kernel> Worker<K> {
+    /// Chooses a server for a session and starts to connect; ends the session when there is none.
+    pub(super) fn try_next_server(&mut self, slot: u32) {
+        loop {
+            let now_ms = self.now_ms();
+            let session = &mut self.sessions[slot];
+            let picked = session.route.pool.pick(now_ms, &session.tried);
+            let member = match picked {
+                Ok(member) => member as u16,
+                Err(why) => return self.no_server(slot, why),
+            };
+            session.tried.push(member.into());
+            session.member = Some(member);
+            if session.tried.len() > 1 {
+                session.route.server_counters(member).retries.add(1);
+            }
+            let route = Rc::clone(&session.route);
+            match self.kernel.socket(route.address(member)) {
+                Ok(socket) => return self.connect(slot, member, socket),
+                Err(error) => {
+                    self.give_place_back(slot);
+                    if let Some(reason) = shortage(&error) {
+                        return self.wait_for_descriptor(slot, reason);
+                    }
+                    route
+                        .server_counters(member)
+                        .connect_failures(ConnectError::Other)
+                        .add(1);
+                    self.sessions[slot].connect_error = Some(ConnectError::Other);
+                    if !self.may_try_again(slot) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// No socket can be had now: the client waits as it would for a slow server, and nobody else is
+    /// let in meanwhile.
+    fn wait_for_descriptor(&mut self, slot: u32, reason: Reason) {
+        let now_ms = self.now_ms();
+        let session = &mut self.sessions[slot];
+        session.tried.pop();
+        let overall_ms = session.accepted_us / 1000 + session.route.timeouts.connect_deadline_ms;
+        if now_ms >= overall_ms {
+            return self.end(slot, Who::Ringway, reason);
+        }
+        let token = self.sessions.token(Op::Connect, IN, slot);
+        self.starved.push_back(token);
+        self.pause_accepting();
+    }
+
+    fn connect(&mut self, slot: u32, member: u16, socket: Fd) {
+        let now_ms = self.now_ms();
+        let session = &mut self.sessions[slot];
+        session.server = socket;
+        session.connect_expired = false;
+        let timeouts = &session.route.timeouts;
+        let overall_ms = session.accepted_us / 1000 + timeouts.connect_deadline_ms;
+        session.deadline_ms = (now_ms + timeouts.connect_ms).min(overall_ms);
+        let deadline_ms = session.deadline_ms;
+        let route = Rc::clone(&session.route);
+        let token = self.launch(Op::Connect, IN, slot);
+        self.kernel.connect(socket, route.address(member), token);
+        self.timers.set(slot, deadline_ms);
+    }
+
+    /// A connect has succeeded, failed or been cancelled.
+    pub(super) fn on_connect(&mut self, slot: u32, result: i32) {
+        if self.sessions[slot].stage == Stage::Closing {
+            return;
+        }
+        let result = match result {
+            0 if self.kernel.is_connected(self.sessions[slot].server) => {
+                return self.connected(slot);
+            }
+            0 => -libc::EHOSTUNREACH,
+            result => result,
+        };
+        let session = &self.sessions[slot];
+        let member = session
+            .member
+            .expect("a connecting session has chosen a member");
+        let error = if session.connect_expired {
+            ConnectError::Timeout
+        } else {
+            classify(-result)
+        };
+        if let Some(reason) = shortage(&io::Error::from_raw_os_error(-result)) {
+            return self.end(slot, Who::Ringway, reason);
+        }
+        session
+            .route
+            .server_counters(member)
+            .connect_failures(error)
+            .add(1);
+        self.note_failure(slot, member, error);
+        self.give_place_back(slot);
+        let socket = std::mem::replace(&mut self.sessions[slot].server, Fd::NONE);
+        self.kernel.close(socket, Farewell::Reset);
+        self.sessions[slot].connect_error = Some(error);
+        if self.may_try_again(slot) {
+            self.try_next_server(slot);
+        }
+    }
+
+    fn connected(&mut self, slot: u32) {
+        let now_us = self.kernel.now_us();
+        let session = &mut self.sessions[slot];
+        let member = session
+            .member
+            .expect("a connecting session has chosen a member");
+        let connect_us = now_us.saturating_sub(session.accepted_us);
+        session.connect_us = Some(u32::try_from(connect_us).unwrap_or(u32::MAX));
+        session.stage = Stage::Relaying;
+        session.progress_ms = now_us / 1000;
+        let counters = session.route.server_counters(member);
+        counters.opened.add(1);
+        counters.connect_time_us.observe(connect_us);
+        let server = session.route.server(member);
+        if server.connected() {
+            let server = Arc::clone(server);
+            self.shared.notices.push(Notice::ServerRecovered { server });
+        }
+        self.reschedule(slot);
+        self.arm_receive(slot, OUT, false);
+        self.advance(slot, IN);
+    }
+
+    /// The deadline of a connect in flight has passed.
+    pub(super) fn expire_connect(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        if session.connect_expired {
+            return;
+        }
+        session.connect_expired = true;
+        let target = self.sessions.token(Op::Connect, IN, slot);
+        let token = self.launch(Op::Cancel, IN, slot);
+        self.kernel.cancel(target, token);
+    }
+
+    /// When a relaying session's server socket is to be tuned.
+    pub(super) fn tune_at_ms(&self, slot: u32) -> u64 {
+        let session = &self.sessions[slot];
+        let connected_us = session.accepted_us + u64::from(session.connect_us.unwrap_or(0));
+        connected_us / 1000 + TUNE_AFTER.as_millis() as u64
+    }
+
+    fn note_failure(&mut self, slot: u32, member: u16, error: ConnectError) {
+        let now_ms = self.now_ms();
+        let route = &self.sessions[slot].route;
+        let server = || Arc::clone(route.server(member));
+        if error == ConnectError::OutOfPorts {
+            self.shared
+                .notices
+                .push(Notice::OutOfPorts { server: server() });
+        }
+        if error.blames_server() && route.pool.failed(member.into(), now_ms) == Failure::Ejected {
+            self.shared.notices.push(Notice::ServerFailing {
+                server: server(),
+                error,
+            });
+        }
+    }
+
+    /// Whether another try is allowed after one that failed; ends the session if it is not.
+    fn may_try_again(&mut self, slot: u32) -> bool {
+        let now_ms = self.now_ms();
+        let session = &self.sessions[slot];
+        let route = &session.route;
+        let overall_ms = session.accepted_us / 1000 + route.timeouts.connect_deadline_ms;
+        if now_ms >= overall_ms {
+            self.end(slot, Who::Server, Reason::ConnectDeadline);
+            return false;
+        }
+        if session.tried.len() > route.pool.settings().retries {
+            self.give_up_connecting(slot);
+            return false;
+        }
+        true
+    }
+
+    fn no_server(&mut self, slot: u32, why: NoServer) {
+        match why {
+            _ if !self.sessions[slot].tried.is_empty() => self.give_up_connecting(slot),
+            NoServer::Full => self.end(slot, Who::Operator, Reason::ServersFull),
+            NoServer::Down | NoServer::AllTried => self.end(slot, Who::Server, Reason::NoServer),
+        }
+    }
+
+    /// No further try is possible: the last one's failure is the session's.
+    fn give_up_connecting(&mut self, slot: u32) {
+        match self.sessions[slot].connect_error {
+            Some(ConnectError::OutOfPorts) => self.end(slot, Who::Ringway, Reason::OutOfPorts),
+            _ => self.end(slot, Who::Server, Reason::ConnectFailed),
+        }
+    }
+
+    /// Gives back the place at the chosen member, if one is held.
+    pub(super) fn give_place_back(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        if let Some(member) = session.member.take() {
+            session.route.server(member).release();
+        }
+    }
+}
+
+/// What connect(2) said.
+fn classify(errno: i32) -> ConnectError {
+    match errno {
+        // A unix socket that is not there, or whose backlog is full, refuses too.
+        libc::ECONNREFUSED | libc::ENOENT | libc::EAGAIN => ConnectError::Refused,
+        libc::ECONNRESET | libc::EPIPE => ConnectError::Reset,
+        libc::ETIMEDOUT => ConnectError::Timeout,
+        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN => {
+            ConnectError::Unreachable
+        }
+        libc::EADDRNOTAVAIL | libc::EADDRINUSE => ConnectError::OutOfPorts,
+        libc::EACCES | libc::EPERM => ConnectError::Denied,
+        _ => ConnectError::Other,
+    }
+}
+
+/// The host's own shortage behind an error, if that is what it is.
+fn shortage(error: &io::Error) -> Option<Reason> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Some(Reason::OutOfDescriptors),
+        Some(libc::ENOMEM | libc::ENOBUFS) => Some(Reason::OutOfMemory),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_server_did_is_blamed_on_it() {
+        assert!(classify(libc::ECONNREFUSED).blames_server());
+        assert!(classify(libc::EHOSTUNREACH).blames_server());
+        assert!(!classify(libc::EADDRNOTAVAIL).blames_server());
+        assert!(!classify(libc::EPERM).blames_server());
+    }
+
+    #[test]
+    fn every_errno_has_a_class() {
+        for errno in 1..=4095 {
+            let _ = classify(errno);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The worker: one turn after the other. A turn submits what was queued, waits for completions in
+//! one `io_uring_enter`, and handles each; handlers queue what the next turn submits.
+//!
+//! Handlers never free a session: they mark it [`Stage::Closing`], and [`Worker::settle`] frees it
+//! when its last completion has come.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::accept::Acceptor;
+use super::kernel::{Completion, Fd, Interest, Kernel};
+use super::session::{Receive, Stage};
+use super::shared::{Command, Shared, StopReason};
+use super::slab::Sessions;
+use super::timer::TimerWheel;
+use super::token::{Op, Token};
+use crate::limits::{ACCEPTORS_MAX, STARVED_RETRY};
+use crate::telemetry::{Reason, Who, WorkerCounters};
+
+/// One worker over a real or a simulated kernel.
+pub(crate) struct Worker<K> {
+    pub(super) kernel: K,
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) sessions: Sessions,
+    /// Ids below the number of sessions are slots; above, acceptors.
+    pub(super) timers: TimerWheel,
+    pub(super) first_acceptor_timer: u32,
+    pub(super) acceptors: Slab<Acceptor>,
+    /// Tells an acceptor's completions from those of the one before it in its slot.
+    pub(super) acceptor_generation: u32,
+    pub(super) access_log: bool,
+    pub(super) records_pushed: bool,
+    /// Streams whose receive or send failed for want of buffers or memory, in order.
+    pub(super) starved: VecDeque<Token>,
+    pub(super) draining: bool,
+    generation: u64,
+    wake: Fd,
+    completions: Vec<Completion>,
+    due: Vec<u32>,
+}
+
+impl<K: Kernel> Worker<K> {
+    /// A worker that accepts on its share of the newest snapshot's sockets. `wake` is its eventfd.
+    pub(crate) fn new(
+        kernel: K,
+        shared: Arc<Shared>,
+        index: usize,
+        sessions_max: u32,
+        wake: Fd,
+    ) -> Self {
+        let slots = sessions_max as usize;
+        let now_ms = kernel.now_us() / 1000;
+        let mut worker = Self {
+            kernel,
+            shared,
+            index,
+            sessions: Sessions::new(slots),
+            timers: TimerWheel::new(slots + ACCEPTORS_MAX, now_ms),
+            first_acceptor_timer: sessions_max,
+            acceptors: Slab::new(),
+            acceptor_generation: 0,
+            access_log: false,
+            records_pushed: false,
+            starved: VecDeque::new(),
+            draining: false,
+            generation: 0,
+            wake,
+            completions: Vec::new(),
+            due: Vec::new(),
+        };
+        worker
+            .kernel
+            .poll(wake, Interest::Read, Token::new(Op::Wake, 0, 0, 0));
+        worker.adopt_newest();
+        worker.show_gauges();
+        worker
+    }
+
+    /// Turns until there is nothing left to do after a drain or a stop.
+    ///
+    /// # Errors
+    /// When the ring is beyond repair.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        while !self.is_done() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was told to end and has.
+    pub(crate) fn is_done(&self) -> bool {
+        self.draining && self.sessions.is_empty() && self.acceptors.is_empty()
+    }
+
+    /// One time around the loop.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        let wait = self.wait();
+        let mut completions = std::mem::take(&mut self.completions);
+        self.kernel.turn(wait, &mut completions)?;
+        self.adopt_newest();
+        for completion in &completions {
+            self.dispatch(completion);
+        }
+        self.count_turn(completions.len());
+        completions.clear();
+        self.completions = completions;
+        self.feed_starved();
+        self.fire_timers();
+        self.show_gauges();
+        if std::mem::take(&mut self.records_pushed) {
+            self.shared.records.flush();
+        }
+        Ok(())
+    }
+
+    /// What the worker counts about itself.
+    pub(super) fn counters(&self) -> &WorkerCounters {
+        &self.shared.workers()[self.index].counters
+    }
+
+    /// Milliseconds since the process's start, as of this turn.
+    #[inline]
+    pub(super) fn now_ms(&self) -> u64 {
+        self.kernel.now_us() / 1000
+    }
+
+    /// The token for an operation of the session in `slot`, which is in flight from here on.
+    #[inline]
+    pub(super) fn launch(&mut self, op: Op, stream: usize, slot: u32) -> Token {
+        self.sessions[slot].in_flight += 1;
+        self.sessions.token(op, stream, slot)
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let now_us = self.kernel.now_us();
+        let timer = self
+            .timers
+            .next_ms()
+            .map(|at_ms| Duration::from_micros((at_ms * 1000).saturating_sub(now_us)));
+        match timer {
+            Some(wait) if !self.starved.is_empty() => Some(wait.min(STARVED_RETRY)),
+            None if !self.starved.is_empty() => Some(STARVED_RETRY),
+            wait => wait,
+        }
+    }
+
+    fn dispatch(&mut self, completion: &Completion) {
+        let token = completion.token;
+        match token.op() {
+            Op::Wake => return self.on_wake(),
+            Op::Accept => return self.on_accept(completion),
+            Op::CancelAccept => return,
+            _ => {}
+        }
+        let Some(slot) = self.sessions.slot_of(token) else {
+            // No operation outlives its session. Should one, what it brought is not lost.
+            self.counters().stale_completions.add(1);
+            if let Some(buffer) = completion.buffer {
+                self.kernel.release(buffer);
+            }
+            return;
+        };
+        if !completion.more {
+            self.sessions[slot].in_flight -= 1;
+        }
+        match token.op() {
+            Op::Connect => self.on_connect(slot, completion.result),
+            Op::Receive => self.on_receive(slot, token.side(), completion),
+            Op::Send => self.on_send(slot, token.side(), completion.result),
+            Op::Readable | Op::Writable => self.on_ready(slot, token.side(), completion.result),
+            Op::Hangup => self.on_hangup(slot, token.side(), completion.result),
+            Op::Accept | Op::Cancel | Op::CancelAccept | Op::Wake => {}
+        }
+        self.settle(slot);
+    }
+
+    fn on_wake(&mut self) {
+        self.kernel.drain_wake();
+        self.kernel
+            .poll(self.wake, Interest::Read, Token::new(Op::Wake, 0, 0, 0));
+        while let Some(command) = self.shared.workers()[self.index].next() {
+            match command {
+                Command::Drain => self.drain(),
+                Command::Stop(reason) => self.stop(reason),
+            }
+        }
+        self.serve_waiting();
+    }
+
+    /// Goes on with the newest snapshot, if there is a newer one.
+    #[inline]
+    fn adopt_newest(&mut self) {
+        if self.shared.generation() != self.generation {
+            self.adopt();
+        }
+    }
+
+    #[cold]
+    fn adopt(&mut self) {
+        let snapshot = self.shared.snapshot();
+        self.generation = snapshot.generation;
+        self.access_log = snapshot.access_log;
+        if !self.draining {
+            self.adopt_listeners(&snapshot);
+        }
+        // A removed server may have given its sessions a deadline.
+        for slot in self.sessions.occupied() {
+            self.reschedule(slot);
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        for id in self.acceptor_ids() {
+            self.leave(id);
+        }
+    }
+
+    fn stop(&mut self, reason: StopReason) {
+        self.draining = true;
+        for id in self.acceptor_ids() {
+            self.abandon(id);
+        }
+        let reason = match reason {
+            StopReason::DrainTimeout => Reason::DrainTimeout,
+            StopReason::Signal => Reason::Stopped,
+        };
+        for slot in self.sessions.occupied() {
+            self.end(slot, Who::Operator, reason);
+            self.settle(slot);
+        }
+    }
+
+    /// Tries again what failed for want of buffers or memory.
+    fn feed_starved(&mut self) {
+        for _ in 0..self.starved.len() {
+            let Some(token) = self.starved.pop_front() else {
+                return;
+            };
+            let Some(slot) = self.sessions.slot_of(token) else {
+                continue;
+            };
+            if token.op() == Op::Connect {
+                if self.sessions[slot].stage == Stage::Connecting {
+                    self.try_next_server(slot);
+                }
+                self.settle(slot);
+                continue;
+            }
+            let stream = &mut self.sessions[slot].streams[token.side()];
+            if stream.receive == Receive::Starved {
+                stream.receive = Receive::Idle;
+            }
+            self.advance(slot, token.side());
+            self.settle(slot);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now_ms = self.now_ms();
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.advance(now_ms, &mut due);
+        for id in due.drain(..) {
+            if let Some(acceptor) = id.checked_sub(self.first_acceptor_timer) {
+                self.resume_accepting(acceptor as usize);
+            } else if self.sessions[id].stage != Stage::Closing {
+                self.on_timer(id);
+                self.settle(id);
+            }
+        }
+        self.due = due;
+    }
+
+    fn count_turn(&mut self, completions: usize) {
+        let overflowed = self.kernel.take_overflow();
+        let counters = self.counters();
+        counters.turns.add(1);
+        counters.completions.add(completions as u64);
+        if overflowed {
+            counters.completion_overflows.add(1);
+        }
+    }
+
+    /// What is there now; a parked worker leaves it so that it stays true.
+    fn show_gauges(&self) {
+        let counters = self.counters();
+        counters.sessions.set(self.sessions.len() as u64);
+        counters.operations_in_flight.set(self.kernel.in_flight());
+        counters.last_turn_ms.set(self.now_ms());
+    }
+}
+
+/// What the simulator looks at from outside.
+#[cfg(any(test, feature = "fuzzing"))]
+impl<K: Kernel> Worker<K> {
+    /// The client of the session in `slot`, if `server` is still the server it connects to.
+    pub(super) fn client_of(&self, slot: u32, server: Fd) -> Option<Fd> {
+        let session = self.sessions.get(slot)?;
+        (session.server == server).then_some(session.client)
+    }
+
+    /// What is still there, for a message.
+    pub(super) fn describe(&self) -> String {
+        let sessions: Vec<_> = self
+            .sessions
+            .occupied()
+            .into_iter()
+            .map(|slot| {
+                let session = &self.sessions[slot];
+                let (stage, in_flight) = (session.stage, session.in_flight);
+                format!(
+                    "{slot}: {stage:?}, {in_flight} in flight, {:?}",
+                    session.streams
+                )
+            })
+            .collect();
+        format!("{} acceptors, sessions {sessions:#?}", self.acceptors.len())
+    }
+}

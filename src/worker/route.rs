@@ -1,0 +1,105 @@
+//! A route as one worker sees it: the shared one, with what the worker needs at hand computed once
+//! per generation.
+//!
+//! It holds no listening socket: sessions keep their route, and a removed listener's sockets must
+//! close while its sessions go on.
+
+use std::sync::Arc;
+
+use socket2::SockAddr;
+
+use super::kernel::Tuning;
+use super::snapshot::{Listener, Route};
+use crate::balance::{Member, Pool, Server};
+use crate::config::Address;
+use crate::telemetry::{ListenerCounters, ServerCounters};
+
+/// Shared by the worker's sessions that came through it; lives until the last of them has ended.
+pub(super) struct LocalRoute {
+    pub(super) listener: Arc<Listener>,
+    pub(super) pool: Arc<Pool>,
+    /// The configuration generation that it belongs to.
+    pub(super) generation: u64,
+    pub(super) timeouts: Timeouts,
+    pub(super) tuning: Tuning,
+    /// By member of the pool.
+    addresses: Box<[SockAddr]>,
+    worker: usize,
+}
+
+/// A pool's timeouts, in milliseconds.
+pub(super) struct Timeouts {
+    pub(super) connect_ms: u64,
+    pub(super) connect_deadline_ms: u64,
+    pub(super) idle_ms: u64,
+    pub(super) half_close_ms: u64,
+    pub(super) reset_linger_ms: u64,
+}
+
+impl LocalRoute {
+    pub(super) fn new(route: &Arc<Route>, worker: usize) -> Self {
+        let settings = route.pool.settings();
+        let ms = |duration: std::time::Duration| duration.as_millis() as u64;
+        let addresses = route
+            .pool
+            .members()
+            .iter()
+            .map(|m| sock_addr(m.server.address()));
+        Self {
+            listener: Arc::clone(&route.listener),
+            pool: Arc::clone(&route.pool),
+            generation: route.generation,
+            timeouts: Timeouts {
+                connect_ms: ms(settings.connect_timeout),
+                connect_deadline_ms: ms(settings.connect_deadline),
+                idle_ms: ms(settings.idle_timeout),
+                half_close_ms: ms(settings.half_close_timeout),
+                reset_linger_ms: ms(settings.reset_linger),
+            },
+            tuning: Tuning {
+                keepalive_idle: settings.keepalive_idle,
+                keepalive_interval: settings.keepalive_interval,
+                keepalive_probes: settings.keepalive_probes,
+                user_timeout: settings.kernel_user_timeout(),
+            },
+            addresses: addresses.collect(),
+            worker,
+        }
+    }
+
+    #[inline]
+    pub(super) fn member(&self, member: u16) -> &Member {
+        self.pool.member(usize::from(member))
+    }
+
+    #[inline]
+    pub(super) fn server(&self, member: u16) -> &Arc<Server> {
+        &self.member(member).server
+    }
+
+    pub(super) fn address(&self, member: u16) -> &SockAddr {
+        &self.addresses[usize::from(member)]
+    }
+
+    /// This worker's counters of the listener.
+    #[inline]
+    pub(super) fn counters(&self) -> &ListenerCounters {
+        self.listener.counters(self.worker)
+    }
+
+    /// This worker's counters of a server.
+    #[inline]
+    pub(super) fn server_counters(&self, member: u16) -> &ServerCounters {
+        self.server(member).counters(self.worker)
+    }
+}
+
+/// An address in the form that connect(2) takes.
+fn sock_addr(address: &Address) -> SockAddr {
+    match address {
+        Address::Tcp(address) => (*address).into(),
+        Address::Unix(path) => {
+            SockAddr::unix(path).expect("the configuration bounds a unix socket's path")
+        }
+    }
+}
