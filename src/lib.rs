@@ -11,6 +11,7 @@
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
 //! - [`telemetry`]: counters, reasons and records, as plain data.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
+//! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
@@ -19,6 +20,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod control;
 pub mod limits;
 mod sys;
 pub mod telemetry;

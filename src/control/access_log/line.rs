@@ -1,0 +1,193 @@
+//! A session as one line of the access log.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::config::LogFormat;
+use crate::control::timestamp::Timestamp;
+use crate::telemetry::{Direction, SessionRecord};
+
+/// The fields of a line, in their order. `docs/metrics.md` lists them; a test holds it to that.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    listener: &'a str,
+    client: Option<String>,
+    pool: Option<&'a str>,
+    server: Option<&'a str>,
+    server_address: Option<String>,
+    bytes_in: u64,
+    bytes_out: u64,
+    received_in: u64,
+    received_out: u64,
+    connect_ms: Option<f64>,
+    duration_ms: f64,
+    tries: u8,
+    who: &'static str,
+    phase: &'static str,
+    reason: &'static str,
+    generation: u64,
+}
+
+/// Appends the session's line to a buffer.
+pub(super) fn write(buffer: &mut Vec<u8>, record: &SessionRecord, format: LogFormat) {
+    let line = Line::of(record);
+    match format {
+        LogFormat::Json => {
+            serde_json::to_writer(&mut *buffer, &line).expect("plain data goes into memory");
+        }
+        LogFormat::Text => line.write_text(buffer),
+    }
+    buffer.push(b'\n');
+}
+
+impl<'a> Line<'a> {
+    fn of(record: &'a SessionRecord) -> Self {
+        let [input, output] = [Direction::In.index(), Direction::Out.index()];
+        let server = record.server.as_deref();
+        Self {
+            time: Timestamp(record.accepted_at),
+            listener: &record.listener,
+            client: record.client.map(|client| client.to_string()),
+            pool: server.map(|server| &**server.pool()),
+            server: server.map(|server| &**server.name()),
+            server_address: server.map(|server| server.address().to_string()),
+            bytes_in: record.bytes_sent[input],
+            bytes_out: record.bytes_sent[output],
+            received_in: record.bytes_received[input],
+            received_out: record.bytes_received[output],
+            connect_ms: record.connect_us.map(milliseconds),
+            duration_ms: milliseconds(record.duration_us),
+            tries: record.tries,
+            who: record.who.as_str(),
+            phase: record.phase.as_str(),
+            reason: record.reason.as_str(),
+            generation: record.generation,
+        }
+    }
+
+    /// `key=value` pairs; a value that is not there is a dash.
+    fn write_text(&self, buffer: &mut Vec<u8>) {
+        let text = |value: Option<&str>| value.map_or_else(|| "-".into(), quote);
+        let connect_ms = self
+            .connect_ms
+            .map_or_else(|| "-".into(), |ms| ms.to_string());
+        let written = write!(
+            buffer,
+            "time={} listener={} client={} pool={} server={} server_address={} bytes_in={} \
+             bytes_out={} received_in={} received_out={} connect_ms={connect_ms} duration_ms={} \
+             tries={} who={} phase={} reason={} generation={}",
+            self.time,
+            quote(self.listener),
+            text(self.client.as_deref()),
+            text(self.pool),
+            text(self.server),
+            text(self.server_address.as_deref()),
+            self.bytes_in,
+            self.bytes_out,
+            self.received_in,
+            self.received_out,
+            self.duration_ms,
+            self.tries,
+            self.who,
+            self.phase,
+            self.reason,
+            self.generation,
+        );
+        written.expect("a Vec takes all that is written to it");
+    }
+}
+
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
+/// A value as it is when nothing in it could be taken for the end of it, else in quotes.
+fn quote(value: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
+    if !value.is_empty() && value != "-" && value.chars().all(plain) {
+        value.to_owned()
+    } else {
+        format!("{value:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::balance::Server;
+    use crate::config::Address;
+    use crate::telemetry::{Phase, Reason, Who};
+
+    fn record() -> SessionRecord {
+        let address = Address::Tcp(([10, 0, 0, 11], 80).into());
+        SessionRecord {
+            accepted_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            listener: "web".into(),
+            client: Some(([192, 0, 2, 7], 50_123).into()),
+            server: Some(Arc::new(Server::new("web", "web 01", address, 1))),
+            bytes_sent: [120, 4096],
+            bytes_received: [120, 5000],
+            connect_us: Some(250),
+            duration_us: 1_234_567,
+            tries: 2,
+            who: Who::Client,
+            phase: Phase::Relay,
+            reason: Reason::Reset,
+            generation: 3,
+        }
+    }
+
+    fn line(record: &SessionRecord, format: LogFormat) -> String {
+        let mut buffer = Vec::new();
+        write(&mut buffer, record, format);
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn text_is_key_value_pairs() {
+        let expected = "time=2023-11-14T22:13:20.123Z listener=web client=192.0.2.7:50123 \
+            pool=web server=\"web 01\" server_address=10.0.0.11:80 bytes_in=120 bytes_out=4096 \
+            received_in=120 received_out=5000 connect_ms=0.25 duration_ms=1234.567 tries=2 \
+            who=client phase=relay reason=reset generation=3\n";
+        assert_eq!(line(&record(), LogFormat::Text), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash_or_null() {
+        let record = SessionRecord {
+            client: None,
+            server: None,
+            connect_us: None,
+            ..record()
+        };
+        let text = line(&record, LogFormat::Text);
+        assert!(
+            text.contains(" client=- pool=- server=- server_address=- "),
+            "{text}"
+        );
+        assert!(text.contains(" connect_ms=- "), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_str(&line(&record, LogFormat::Json)).unwrap();
+        assert!(json["server"].is_null() && json["client"].is_null());
+    }
+
+    #[test]
+    fn json_and_text_have_the_documented_fields_in_their_order() {
+        let documented = crate::control::documented::names("Access-log fields");
+        let text = line(&record(), LogFormat::Text).replace("web 01", "web-01");
+        let text = text
+            .split_whitespace()
+            .map(|pair| pair.split_once('=').unwrap().0);
+        assert_eq!(text.collect::<Vec<_>>(), documented);
+        let json = line(&record(), LogFormat::Json);
+        let at = |field: &String| json.find(&format!("\"{field}\":")).unwrap();
+        assert!(documented.iter().map(at).is_sorted(), "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), documented.len());
+    }
+}

@@ -1,0 +1,169 @@
+//! Every metric that ringway exports. `docs/metrics.md` shows this table to people; a test holds
+//! the two together.
+
+/// A metric's name, type, labels and meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its full name; a histogram's series add `_bucket`, `_sum` and `_count`.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its label names, in the order in which a scrape gives the values.
+    pub labels: &'static [&'static str],
+    /// What it says, in a sentence: the HELP line.
+    pub help: &'static str,
+}
+
+/// A metric's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets of fixed bounds.
+    Histogram,
+}
+
+impl Kind {
+    /// The word in the TYPE line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub(super) const $id: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// All of them, in the order of the document.
+        pub const METRICS: &[Metric] = &[$($id),+];
+    };
+}
+
+metrics! {
+    SESSIONS_OPENED = Counter "ringway_sessions_opened_total" ["listener"]
+        "Sessions taken from clients.";
+    SESSIONS_CLOSED = Counter "ringway_sessions_closed_total" ["listener", "who", "reason"]
+        "Sessions that have ended, by who ended them and why.";
+    SESSIONS_ACTIVE = Gauge "ringway_sessions_active" ["listener"]
+        "Sessions that have not ended: always opened less closed.";
+    SESSIONS_LIMIT = Gauge "ringway_sessions_limit" []
+        "Sessions the process takes at a time, over all listeners.";
+    LISTENER_SESSIONS_LIMIT = Gauge "ringway_listener_sessions_limit" ["listener"]
+        "The listener's max_connections, where it has one.";
+    SESSION_SECONDS = Histogram "ringway_session_seconds" ["listener"]
+        "How long sessions lasted, from accept to the last close.";
+
+    BYTES = Counter "ringway_bytes_total" ["listener", "direction"]
+        "Bytes delivered: in is to the server, out is to the client.";
+    BYTES_RECEIVED = Counter "ringway_bytes_received_total" ["listener", "direction"]
+        "Bytes received: in is from the client, out is from the server.";
+    BYTES_DISCARDED = Counter "ringway_bytes_discarded_total" ["listener", "direction"]
+        "Bytes received whose destination was gone, or whose session was ended.";
+
+    SERVER_SESSIONS_OPENED = Counter
+        "ringway_server_sessions_opened_total" ["pool", "server", "address"]
+        "Sessions that reached the server.";
+    SERVER_SESSIONS_CLOSED = Counter
+        "ringway_server_sessions_closed_total" ["pool", "server", "address"]
+        "Sessions that reached the server and have ended.";
+    SERVER_SESSIONS_ACTIVE = Gauge
+        "ringway_server_sessions_active" ["pool", "server", "address"]
+        "Sessions that reached the server and have not ended: always opened less closed.";
+    SERVER_CONNECTIONS = Gauge "ringway_server_connections" ["pool", "server", "address"]
+        "Sessions that hold a place at the server, connecting ones included.";
+    SERVER_CONNECTIONS_LIMIT = Gauge
+        "ringway_server_connections_limit" ["pool", "server", "address"]
+        "The server's max_connections, where it has one.";
+    SERVER_BYTES = Counter
+        "ringway_server_bytes_total" ["pool", "server", "address", "direction"]
+        "Bytes relayed: in is to the server, out is from the server to the client.";
+    CONNECT_FAILURES = Counter
+        "ringway_connect_failures_total" ["pool", "server", "address", "reason"]
+        "Tries to connect to the server that failed, by connect error.";
+    RETRIES = Counter "ringway_retries_total" ["pool", "server", "address"]
+        "Tries made at the server because another one had failed for that session.";
+    CONNECT_SECONDS = Histogram "ringway_connect_seconds" ["pool", "server", "address"]
+        "How long tries to connect that succeeded took.";
+    SERVER_UP = Gauge "ringway_server_up" ["pool", "server", "address"]
+        "1 unless active checks hold the server down; 1 too where there are none.";
+    SERVER_FAILING = Gauge "ringway_server_failing" ["pool", "server", "address"]
+        "1 while the server is left alone for fail_timeout after max_fails failed connects.";
+    SERVER_WEIGHT = Gauge "ringway_server_weight" ["pool", "server", "address"]
+        "The server's weight; 0 too for a removed server whose sessions go on.";
+
+    HEALTH_CHECKS = Counter
+        "ringway_health_checks_total" ["pool", "server", "address", "result"]
+        "Active checks of the server that have ended: passed, failed, or void.";
+    HEALTH_TRANSITIONS = Counter
+        "ringway_health_transitions_total" ["pool", "server", "address", "to"]
+        "Times active checks have changed the server's state to up or down.";
+    HEALTH_CHECK_LAST_SECONDS = Gauge
+        "ringway_health_check_last_seconds" ["pool", "server", "address"]
+        "How long the last check that passed or failed took.";
+
+    WORKER_SESSIONS = Gauge "ringway_worker_sessions" ["worker"]
+        "Sessions the worker has.";
+    WORKER_TURNS = Counter "ringway_worker_turns_total" ["worker"]
+        "Times around the worker's loop: one io_uring_enter each.";
+    WORKER_COMPLETIONS = Counter "ringway_worker_completions_total" ["worker"]
+        "Completions handled; divided by turns, how well the ring batches.";
+    WORKER_OPERATIONS_IN_FLIGHT = Gauge "ringway_worker_operations_in_flight" ["worker"]
+        "Operations the kernel has and has not completed.";
+    WORKER_COPY_BYTES = Counter "ringway_worker_copy_bytes_total" ["worker"]
+        "Bytes relayed through buffers.";
+    WORKER_SPLICE_BYTES = Counter "ringway_worker_splice_bytes_total" ["worker"]
+        "Bytes relayed through pipes, without being copied.";
+    WORKER_BUFFERS_EXHAUSTED = Counter "ringway_worker_buffers_exhausted_total" ["worker"]
+        "Receives that found no buffer and were armed again later.";
+    WORKER_COMPLETION_OVERFLOWS = Counter "ringway_worker_completion_overflows_total" ["worker"]
+        "Times the completion queue was full and the kernel kept completions aside.";
+    WORKER_STALE_COMPLETIONS = Counter "ringway_worker_stale_completions_total" ["worker"]
+        "Completions for a session that had ended; any at all is a fault of ringway's.";
+    WORKER_ACCEPT_PAUSES = Counter "ringway_worker_accept_pauses_total" ["worker"]
+        "Times accepting paused because descriptors or kernel memory had run out.";
+    WORKER_IDLE_SECONDS = Gauge "ringway_worker_idle_seconds" ["worker"]
+        "How long ago the worker last turned; large on an idle worker, which is asleep.";
+
+    ACCESS_LOG_LINES = Counter "ringway_access_log_lines_total" []
+        "Access-log lines written.";
+    ACCESS_LOG_LINES_DROPPED = Counter "ringway_access_log_lines_dropped_total" []
+        "Access-log lines lost because the file or pipe could not take them.";
+    ACCESS_RECORDS_DROPPED = Counter "ringway_access_records_dropped_total" ["worker"]
+        "Sessions without an access-log line because the writer could not keep up.";
+
+    CONFIG_GENERATION = Gauge "ringway_config_generation" []
+        "The configuration generation that runs; 1 is the one at the start.";
+    CONFIG_RELOADS = Counter "ringway_config_reloads_total" ["result"]
+        "Reloads: success, or failure where the configuration before went on.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "ringway_config_last_reload_successful" []
+        "0 when the last reload was refused, 1 otherwise.";
+    READY = Gauge "ringway_ready" []
+        "1 when /ready says 200: running, listening, and every worker turns.";
+    BUILD_INFO = Gauge "ringway_build_info" ["version"]
+        "Always 1.";
+
+    PROCESS_START_TIME = Gauge "process_start_time_seconds" []
+        "When the process started, in seconds since 1970.";
+    PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" []
+        "CPU time the process has used, in user and system mode.";
+    PROCESS_RESIDENT_BYTES = Gauge "process_resident_memory_bytes" []
+        "Memory of the process that is in RAM.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" []
+        "Descriptors the process has open.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" []
+        "Descriptors the process may have open.";
+}

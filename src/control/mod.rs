@@ -1,0 +1,110 @@
+//! The control plane: one thread on tokio-uring. Signals, reload, health checks, admin HTTP, logs.
+//! Nothing here can stall a worker.
+
+mod access_log;
+mod admin;
+mod capacity;
+mod cpus;
+#[cfg(test)]
+mod documented;
+mod error;
+mod health;
+mod listen;
+mod log;
+mod metrics;
+mod notices;
+mod plan;
+mod port_holder;
+mod process;
+mod readiness;
+mod registry;
+mod reload;
+mod requests;
+mod resolve;
+mod shutdown;
+mod signals;
+mod start;
+mod status;
+#[cfg(test)]
+mod testing;
+mod timestamp;
+mod totals;
+
+use std::path::Path;
+use std::rc::Rc;
+
+use tokio::time::interval;
+
+pub use self::access_log::{AccessLogCounters, AccessLogWriter, OpenedAccessLog};
+pub use self::admin::serve as serve_admin;
+pub use self::capacity::TooFewDescriptors;
+pub use self::error::Error;
+pub use self::health::{Checks, run as check_servers};
+pub use self::listen::ListenError;
+pub use self::metrics::{Kind, METRICS, Metric};
+use self::process::Process;
+pub use self::registry::{Lifecycle, Registry, Reloads};
+use self::requests::Requests;
+pub use self::resolve::resolve;
+pub use self::signals::block as block_signals;
+use self::signals::{Signal, Signals};
+use crate::config::{Config, Errors};
+use crate::limits::HOUSEKEEPING;
+
+/// Runs until a signal ends it. `config_path` is what SIGHUP reads again.
+///
+/// A program that has started threads before has to have called [`block_signals`] before that.
+///
+/// # Errors
+/// Why it could not start, or had to stop.
+pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
+    let in_file = |errors: Errors| match config_path {
+        Some(path) => errors.in_file(path),
+        None => errors,
+    };
+    // Before signals are blocked: a resolver that hangs can be interrupted.
+    let config = resolve(config).map_err(in_file)?;
+    block_signals()?;
+    log::init(&config.log);
+    let process = start::start(config_path, config)?;
+    tokio_uring::start(serve(process))
+}
+
+async fn serve(mut process: Process) -> Result<(), Error> {
+    let signals = Signals::new()?;
+    let notices = notices::log(process.shared());
+    tokio_uring::spawn(async {
+        if let Err(error) = notices.await {
+            tracing::error!("{error}");
+        }
+    });
+    if let Some(listener) = process.admin.take() {
+        tokio_uring::spawn(serve_admin(Rc::clone(&process.registry), listener));
+    }
+    tokio_uring::spawn(check_servers(Rc::clone(&process.registry)));
+    let signal = operate(&mut process, &signals).await?;
+    let ended = shutdown::run(&mut process, &signals, signal).await;
+    process.access_log.finish();
+    ended
+}
+
+/// Does what signals and the clock ask for, until a signal asks for the end: returns its name.
+async fn operate(process: &mut Process, signals: &Signals) -> Result<&'static str, Error> {
+    let path = process.config_path.clone();
+    let mut reloads = path.map(|path| Requests::new(move || reload::start_reading(&path)));
+    let mut housekeeping = interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            signal = signals.next() => match (signal?, &mut reloads) {
+                (Signal::Shutdown(name), _) => return Ok(name),
+                (Signal::Reload, Some(reloads)) => reloads.request(),
+                (Signal::Reload, None) => tracing::warn!("SIGHUP: there is no file to read again"),
+            },
+            read = requests::read(&mut reloads) => reload::finish(process, read),
+            _ = housekeeping.tick() => {
+                process.check_workers()?;
+                process.forget_drained();
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! What a new configuration means for what runs: which servers, listeners and sockets go on, which
+//! are new, which leave. Pure: nothing is opened, closed or published here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listen::{Options, Request};
+use crate::balance::{Cursor, Member, Pool, Server};
+use crate::config::{self, Address, Config};
+use crate::worker::{Listener, ListeningSocket, Route, Snapshot};
+
+/// What exists already, by the identity under which a configuration finds it again.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// How many worker threads there are.
+    pub(super) workers: usize,
+    /// The pools that run.
+    pub(super) pools: Vec<Arc<Pool>>,
+    /// Servers that were removed and still have sessions: they may come back.
+    pub(super) retired_servers: Vec<Arc<Server>>,
+    /// Listeners that run.
+    pub(super) listeners: Vec<Arc<Listener>>,
+    /// Listeners that were removed and still have sessions.
+    pub(super) retired_listeners: Vec<Arc<Listener>>,
+    /// What is listened on, by the address as configured.
+    pub(super) sockets: HashMap<Address, Options>,
+    /// Addresses whose sockets workers may not have closed yet.
+    pub(super) closing: Vec<Address>,
+}
+
+/// What has to be done. Pools and listeners are in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) listeners: Vec<Arc<Listener>>,
+    /// Sockets to open.
+    pub(super) open: Vec<Request>,
+    /// Sockets that stay, with other options.
+    pub(super) retune: Vec<(Address, Options)>,
+    /// Sockets that are let go. One that is replaced is opened, too.
+    pub(super) close: Vec<Address>,
+    /// Servers that leave, and how long their sessions may go on.
+    pub(super) removed_servers: Vec<(Arc<Server>, Option<Duration>)>,
+    pub(super) removed_listeners: Vec<Arc<Listener>>,
+}
+
+/// What a server is, over any number of reloads.
+type ServerId<'a> = (&'a str, &'a str, &'a Address);
+
+/// Compares a configuration, whose names are resolved, with what exists.
+pub(super) fn plan(known: &Known, config: &Config) -> Plan {
+    let pools = plan_pools(known, config);
+    let listeners = plan_listeners(known, config);
+    let (open, retune, close) = plan_sockets(known, config);
+    Plan {
+        removed_servers: removed_servers(known, &pools),
+        removed_listeners: known
+            .listeners
+            .iter()
+            .filter(|old| !listeners.iter().any(|new| Arc::ptr_eq(old, new)))
+            .cloned()
+            .collect(),
+        pools,
+        listeners,
+        open,
+        retune,
+        close,
+    }
+}
+
+impl Plan {
+    /// The snapshot for the workers; `socket` finds what is listened on by its configured address.
+    pub(super) fn snapshot<'a>(
+        &self,
+        generation: u64,
+        config: &Config,
+        socket: impl Fn(&Address) -> &'a Arc<ListeningSocket>,
+    ) -> Snapshot {
+        let routes = config.listeners.iter().zip(&self.listeners);
+        let route = |(configured, listener): (&config::Listener, &Arc<Listener>)| {
+            Arc::new(Route {
+                listener: Arc::clone(listener),
+                generation,
+                pool: Arc::clone(&self.pools[configured.pool]),
+                sockets: configured
+                    .listen
+                    .iter()
+                    .map(|at| Arc::clone(socket(at)))
+                    .collect(),
+            })
+        };
+        Snapshot {
+            generation,
+            listeners: routes.map(route).collect(),
+            access_log: config.access_log.is_some(),
+        }
+    }
+}
+
+fn plan_pools(known: &Known, config: &Config) -> Vec<Arc<Pool>> {
+    let members = known.pools.iter().flat_map(|pool| pool.members());
+    // Those that run come last and win, should an identity ever be in both.
+    let servers: HashMap<ServerId<'_>, &Arc<Server>> = known
+        .retired_servers
+        .iter()
+        .chain(members.map(|member| &member.server))
+        .map(|server| (id(server), server))
+        .collect();
+    let plan_pool = |pool: &config::Pool| {
+        let member = |server: &config::Server| {
+            let address = server.fixed_address();
+            let existing = servers.get(&(&*pool.name, &*server.name, address));
+            Member {
+                server: existing.map_or_else(
+                    || {
+                        Arc::new(Server::new(
+                            &pool.name,
+                            &server.name,
+                            address.clone(),
+                            known.workers,
+                        ))
+                    },
+                    |&server| Arc::clone(server),
+                ),
+                weight: server.weight,
+                max_connections: server.max_connections,
+                backup: server.backup,
+            }
+        };
+        let members = pool.servers.iter().map(member).collect();
+        let cursors = cursors(known, &pool.name);
+        Arc::new(Pool::new(&pool.name, pool.settings, members, cursors))
+    };
+    config.pools.iter().map(plan_pool).collect()
+}
+
+fn id(server: &Server) -> ServerId<'_> {
+    (server.pool(), server.name(), server.address())
+}
+
+fn cursors(known: &Known, pool: &str) -> [Cursor; 2] {
+    let before = known.pools.iter().find(|before| &**before.name() == pool);
+    before.map_or_else(Default::default, |before| before.cursors())
+}
+
+fn plan_listeners(known: &Known, config: &Config) -> Vec<Arc<Listener>> {
+    let find = |name: &str| {
+        let mut all = known.listeners.iter().chain(&known.retired_listeners);
+        all.find(|listener| &*listener.name == name).cloned()
+    };
+    let listener = |listener: &config::Listener| {
+        find(&listener.name).unwrap_or_else(|| {
+            let limit = listener.max_connections.unwrap_or(u32::MAX);
+            Arc::new(Listener::new(&listener.name, limit, known.workers))
+        })
+    };
+    config.listeners.iter().map(listener).collect()
+}
+
+type SocketPlan = (Vec<Request>, Vec<(Address, Options)>, Vec<Address>);
+
+fn plan_sockets(known: &Known, config: &Config) -> SocketPlan {
+    let (mut open, mut retune) = (Vec::new(), Vec::new());
+    let mut close: Vec<Address> = known.sockets.keys().cloned().collect();
+    for listener in &config.listeners {
+        let options = Options::new(listener, &config.pools[listener.pool].settings);
+        for address in &listener.listen {
+            let before = known.sockets.get(address);
+            if let Some(before) = before.filter(|before| !before.need_new_socket(&options, address))
+            {
+                close.retain(|at| at != address);
+                if *before != options {
+                    retune.push((address.clone(), options));
+                }
+            } else {
+                let mut ours = known.sockets.keys().chain(&known.closing);
+                open.push(Request {
+                    listener: listener.name.clone(),
+                    address: address.clone(),
+                    options,
+                    exclusive: !ours.any(|ours| overlap(ours, address)),
+                });
+            }
+        }
+    }
+    close.sort_unstable();
+    (open, retune, close)
+}
+
+/// Whether a connection could belong to either address.
+fn overlap(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => {
+            let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port() && (anywhere || one.ip() == other.ip())
+        }
+        _ => one == other,
+    }
+}
+
+fn removed_servers(known: &Known, pools: &[Arc<Pool>]) -> Vec<(Arc<Server>, Option<Duration>)> {
+    let members = pools.iter().flat_map(|pool| pool.members());
+    let staying: HashSet<ServerId<'_>> = members.map(|member| id(&member.server)).collect();
+    let mut removed = Vec::new();
+    for before in &known.pools {
+        // The timeout that the operator has just written counts; a pool that is gone had its own.
+        let after = pools.iter().find(|pool| pool.name() == before.name());
+        let timeout = after.unwrap_or(before).settings().removed_server_timeout;
+        let servers = before.members().iter().map(|member| &member.server);
+        let leaving = servers.filter(|server| !staying.contains(&id(server)));
+        removed.extend(leaving.map(|server| (Arc::clone(server), timeout)));
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO_SERVERS: &str = r#"
+        [[listener]]
+        name = "web"
+        listen = ["127.0.0.1:8080", "unix:/run/web.sock"]
+        pool = "web"
+        [[pool]]
+        name = "web"
+        [[pool.server]]
+        name = "web-01"
+        address = "10.0.0.1:80"
+        [[pool.server]]
+        name = "web-02"
+        address = "10.0.0.2:80"
+    "#;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text).unwrap()
+    }
+
+    /// What is known once a plan has been carried out.
+    fn carried_out(plan: &Plan, before: &Known) -> Known {
+        let mut sockets = before.sockets.clone();
+        sockets.retain(|address, _| !plan.close.contains(address));
+        let opened = plan
+            .open
+            .iter()
+            .map(|open| (open.address.clone(), open.options));
+        sockets.extend(opened.chain(plan.retune.iter().cloned()));
+        let removed = plan
+            .removed_servers
+            .iter()
+            .map(|(server, _)| Arc::clone(server));
+        Known {
+            workers: before.workers,
+            pools: plan.pools.clone(),
+            retired_servers: removed.collect(),
+            listeners: plan.listeners.clone(),
+            retired_listeners: plan.removed_listeners.clone(),
+            sockets,
+            closing: Vec::new(),
+        }
+    }
+
+    fn start(text: &str) -> (Known, Plan) {
+        let nothing = Known {
+            workers: 2,
+            ..Known::default()
+        };
+        let plan = plan(&nothing, &config(text));
+        (carried_out(&plan, &nothing), plan)
+    }
+
+    fn server(plan: &Plan, name: &str) -> Arc<Server> {
+        let mut members = plan.pools.iter().flat_map(|pool| pool.members());
+        Arc::clone(&members.find(|m| &**m.server.name() == name).unwrap().server)
+    }
+
+    fn tcp(address: &str) -> Address {
+        Address::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn at_the_start_everything_is_opened() {
+        let (_, plan) = start(TWO_SERVERS);
+        let open: Vec<_> = plan
+            .open
+            .iter()
+            .map(|open| open.address.to_string())
+            .collect();
+        assert_eq!(open, ["127.0.0.1:8080", "unix:/run/web.sock"]);
+        assert!(
+            plan.open
+                .iter()
+                .all(|open| open.exclusive && open.listener == "web")
+        );
+        assert!(plan.close.is_empty() && plan.retune.is_empty());
+        assert!(plan.removed_servers.is_empty() && plan.removed_listeners.is_empty());
+    }
+
+    #[test]
+    fn the_same_configuration_again_changes_nothing() {
+        let (known, before) = start(TWO_SERVERS);
+        let after = plan(&known, &config(TWO_SERVERS));
+        assert!(after.open.is_empty() && after.close.is_empty() && after.retune.is_empty());
+        assert!(after.removed_servers.is_empty() && after.removed_listeners.is_empty());
+        assert!(Arc::ptr_eq(&before.listeners[0], &after.listeners[0]));
+        for name in ["web-01", "web-02"] {
+            assert!(Arc::ptr_eq(&server(&before, name), &server(&after, name)));
+        }
+        let [before, _] = before.pools[0].cursors();
+        let [after, _] = after.pools[0].cursors();
+        assert_eq!(
+            (before.ticket(), after.ticket()),
+            (0, 1),
+            "one cursor serves both"
+        );
+    }
+
+    #[test]
+    fn a_server_is_its_pool_name_and_address_and_nothing_else() {
+        let (known, before) = start(TWO_SERVERS);
+        let heavier = TWO_SERVERS.replace("10.0.0.1:80\"", "10.0.0.1:80\"\nweight = 7");
+        let moved = heavier.replace("10.0.0.2:80", "10.0.0.3:80");
+        let after = plan(&known, &config(&moved));
+        assert!(Arc::ptr_eq(
+            &server(&before, "web-01"),
+            &server(&after, "web-01")
+        ));
+        assert_eq!(after.pools[0].members()[0].weight, 7);
+        let [(removed, timeout)] = &after.removed_servers[..] else {
+            panic!("one server was removed");
+        };
+        assert_eq!(removed.address(), &tcp("10.0.0.2:80"));
+        assert_eq!(*timeout, None);
+    }
+
+    #[test]
+    fn a_server_that_comes_back_is_the_one_that_left() {
+        let (known, before) = start(TWO_SERVERS);
+        let one = TWO_SERVERS
+            .split_once("[[pool.server]]\n        name = \"web-02\"")
+            .unwrap()
+            .0;
+        let one = one.replace(
+            "name = \"web\"\n        [[pool.server]]",
+            "name = \"web\"\nremoved_server_timeout = \"9s\"\n[[pool.server]]",
+        );
+        let without = plan(&known, &config(&one));
+        let removed = server(&before, "web-02");
+        assert!(Arc::ptr_eq(&without.removed_servers[0].0, &removed));
+        assert_eq!(without.removed_servers[0].1, Some(Duration::from_secs(9)));
+
+        let known = carried_out(&without, &known);
+        let again = plan(&known, &config(TWO_SERVERS));
+        assert!(Arc::ptr_eq(&server(&again, "web-02"), &removed));
+        assert!(again.removed_servers.is_empty());
+    }
+
+    #[test]
+    fn a_renamed_pool_has_new_servers_and_a_renamed_listener_keeps_its_sockets() {
+        let (known, before) = start(TWO_SERVERS);
+        let renamed = TWO_SERVERS.replace("name = \"web\"", "name = \"www\"");
+        let after = plan(
+            &known,
+            &config(&renamed.replace("pool = \"web\"", "pool = \"www\"")),
+        );
+        assert!(!Arc::ptr_eq(
+            &server(&before, "web-01"),
+            &server(&after, "web-01")
+        ));
+        assert_eq!(after.removed_servers.len(), 2);
+        assert_eq!(after.removed_listeners.len(), 1);
+        assert!(after.open.is_empty() && after.close.is_empty());
+
+        let known = carried_out(&after, &known);
+        let back = plan(&known, &config(TWO_SERVERS));
+        assert!(
+            Arc::ptr_eq(&back.listeners[0], &before.listeners[0]),
+            "it returned in time"
+        );
+    }
+
+    #[test]
+    fn options_change_on_sockets_that_stay() {
+        let (known, _) = start(TWO_SERVERS);
+        let other = TWO_SERVERS.replace("pool = \"web\"", "pool = \"web\"\nbacklog = 77");
+        let after = plan(&known, &config(&other));
+        assert_eq!(after.retune.len(), 2);
+        assert!(after.open.is_empty() && after.close.is_empty());
+    }
+
+    #[test]
+    fn what_is_fixed_at_bind_takes_a_new_socket_beside_the_old_one() {
+        let (known, _) = start(TWO_SERVERS);
+        let other = TWO_SERVERS.replace("pool = \"web\"", "pool = \"web\"\nfreebind = true");
+        let after = plan(&known, &config(&other));
+        assert_eq!(after.close, [tcp("127.0.0.1:8080")]);
+        assert_eq!(after.open.len(), 1);
+        assert!(
+            !after.open[0].exclusive,
+            "it is this process that has the address"
+        );
+    }
+
+    #[test]
+    fn an_address_that_overlaps_with_an_own_one_is_not_claimed() {
+        let (mut known, _) = start(TWO_SERVERS);
+        let wider = TWO_SERVERS.replace("127.0.0.1:8080", "0.0.0.0:8080");
+        let after = plan(&known, &config(&wider));
+        assert_eq!(after.close, [tcp("127.0.0.1:8080")]);
+        assert!(!after.open[0].exclusive);
+
+        known.closing.push(tcp("[::]:9000"));
+        let other = TWO_SERVERS.replace("127.0.0.1:8080", "127.0.0.1:9000");
+        assert!(
+            !plan(&known, &config(&other)).open[0].exclusive,
+            "it is still being closed"
+        );
+        let free = TWO_SERVERS.replace("127.0.0.1:8080", "127.0.0.1:9001");
+        assert!(plan(&known, &config(&free)).open[0].exclusive);
+    }
+
+    #[test]
+    fn the_snapshot_has_a_route_for_each_listener() {
+        let (_, plan) = start(TWO_SERVERS);
+        let socket = |address: &Address| ListeningSocket {
+            address: address.clone(),
+            descriptors: Vec::new(),
+        };
+        let sockets: HashMap<_, _> = plan
+            .open
+            .iter()
+            .map(|open| (open.address.clone(), Arc::new(socket(&open.address))))
+            .collect();
+        let snapshot = plan.snapshot(7, &config(TWO_SERVERS), |address| &sockets[address]);
+        assert_eq!((snapshot.generation, snapshot.listeners.len()), (7, 1));
+        let route = &snapshot.listeners[0];
+        assert!(Arc::ptr_eq(&route.listener, &plan.listeners[0]));
+        assert!(Arc::ptr_eq(&route.pool, &plan.pools[0]));
+        assert_eq!((route.generation, route.sockets.len()), (7, 2));
+    }
+}

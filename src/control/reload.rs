@@ -1,0 +1,392 @@
+//! A new configuration takes the place of the running one, whole or not at all.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::listen::{self, OpenSocket};
+use super::plan::{Plan, plan};
+use super::process::{Fixed, Process};
+use super::{Error, OpenedAccessLog, log, resolve};
+use crate::balance::Health;
+use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
+use crate::worker::Shared;
+
+/// A configuration as read, its names resolved, with its warnings; or all that is wrong with it.
+pub(super) type Read = Result<(Config, Vec<Diagnostic>), String>;
+
+/// Reads a configuration file and resolves its names, on a thread of its own: the resolver blocks.
+pub(super) fn start_reading(path: &Path) -> oneshot::Receiver<Read> {
+    let (send, receive) = oneshot::channel();
+    let path = path.to_owned();
+    let reader = thread::Builder::new().name("reload".to_owned());
+    // Should no thread be had, the sender is dropped, which the receiver notices.
+    let _ = reader.spawn(move || {
+        let _ = send.send(read(&path));
+    });
+    receive
+}
+
+fn read(path: &Path) -> Read {
+    let (config, warnings) = config::load(path).map_err(|error| match error {
+        LoadError::Invalid(errors) => in_one_line(&errors),
+        error @ LoadError::Read { .. } => error.to_string(),
+    })?;
+    let resolved = resolve(config).map_err(|errors| in_one_line(&errors.in_file(path)))?;
+    Ok((resolved, warnings))
+}
+
+fn in_one_line(errors: &Errors) -> String {
+    let errors: Vec<_> = errors.iter().map(one_line).collect();
+    errors.join("; ")
+}
+
+fn one_line(diagnostic: &Diagnostic) -> String {
+    let Position { line, column } = diagnostic.position;
+    let file = diagnostic.file.as_deref().unwrap_or_default();
+    format!("{file}:{line}:{column}: {}", diagnostic.message)
+}
+
+/// Applies what was read, or says why not. `None`: nothing could be read at all.
+pub(super) fn finish(process: &mut Process, read: Option<Read>) {
+    let read = read.unwrap_or_else(|| Err("no thread could be started to read it".to_owned()));
+    let applied = read.and_then(|(config, warnings)| {
+        let changes = apply(process, config).map_err(|error| error.to_string())?;
+        Ok((changes, warnings))
+    });
+    let registry = &mut *process.registry.borrow_mut();
+    match applied {
+        Ok((changes, warnings)) => {
+            registry.reloads.succeeded += 1;
+            registry.reloads.last_error = None;
+            let generation = registry.snapshot.generation;
+            tracing::info!(generation, "reloaded: {changes}");
+            for warning in &warnings {
+                tracing::warn!("{}", one_line(warning));
+            }
+        }
+        Err(error) => {
+            tracing::error!("reload refused, nothing has changed: {error}");
+            registry.reloads.failed += 1;
+            registry.reloads.last_error = Some(error);
+        }
+    }
+}
+
+/// Makes `config`, whose names are resolved, the running configuration. Returns what that changes,
+/// for the log.
+///
+/// # Errors
+/// When a socket cannot be opened; nothing has changed then.
+fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
+    let known = process.known();
+    let plan = plan(&known, &config);
+    let opened = listen::open(&plan.open, known.workers)?;
+    let access_log =
+        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    // From here on nothing can fail.
+    let changes = describe(process, &plan, &config);
+    exchange_sockets(process, &plan, opened);
+    set_limits(process, &plan, &config);
+    set_servers(&process.shared(), &plan, &config);
+    log::set_level(config.log.level);
+    process.access_log.install(access_log);
+    publish(process, plan, config);
+    process.registry.borrow().checks.reconfigured();
+    Ok(changes)
+}
+
+fn describe(process: &Process, plan: &Plan, config: &Config) -> String {
+    let sessions = |id: &ServerId| {
+        let removed = plan.removed_servers.iter().map(|(server, _)| server);
+        let mut those = removed.filter(|server| {
+            (&**server.pool(), &**server.name(), server.address())
+                == (&id.pool, &id.name, &id.address)
+        });
+        those.next().map_or(0, |server| server.sessions().into())
+    };
+    let mut changes = diff(&process.registry.borrow().config, config).render(sessions);
+    let waiting = needs_restart(&process.fixed, config).join(", ");
+    if !waiting.is_empty() {
+        changes += &format!("; not in force before a restart: {waiting}");
+    }
+    changes
+}
+
+fn exchange_sockets(process: &mut Process, plan: &Plan, opened: Vec<OpenSocket>) {
+    let sockets = &mut process.sockets;
+    plan.close.iter().for_each(|address| sockets.close(address));
+    let addresses = plan.open.iter().map(|request| request.address.clone());
+    sockets.open.extend(addresses.zip(opened));
+    for (address, options) in &plan.retune {
+        let stays = sockets
+            .open
+            .get_mut(address)
+            .expect("a socket that stays is open");
+        if let Err(error) = stays.set_options(*options) {
+            tracing::warn!("{address}: cannot change the listening socket's options: {error}");
+        }
+    }
+}
+
+/// Limits hold for all workers from here on; those that wait at one are woken by the publication.
+fn set_limits(process: &Process, plan: &Plan, config: &Config) {
+    for (configured, listener) in config.listeners.iter().zip(&plan.listeners) {
+        let limit = configured.max_connections.unwrap_or(u32::MAX);
+        listener.gate.set_limit(limit);
+    }
+    let sessions_max = process.fixed.sessions_max;
+    let total = config.process.max_connections.unwrap_or(sessions_max);
+    process.shared().total.set_limit(total.min(sessions_max));
+}
+
+fn set_servers(shared: &Shared, plan: &Plan, config: &Config) {
+    for (configured, pool) in config.pools.iter().zip(&plan.pools) {
+        for member in pool.members() {
+            // It may have been on its way out.
+            member.server.set_retire_at_ms(u64::MAX);
+            if configured.health_check.is_none() {
+                // What the last check said would hold for ever.
+                member.server.set_health(Health::Up);
+            }
+        }
+    }
+    for (server, timeout) in &plan.removed_servers {
+        if let Some(timeout) = timeout {
+            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            server.set_retire_at_ms(shared.now_ms().saturating_add(timeout_ms));
+        }
+    }
+}
+
+fn publish(process: &mut Process, plan: Plan, config: Config) {
+    let generation = process.shared().generation() + 1;
+    let open = &process.sockets.open;
+    let snapshot = plan.snapshot(generation, &config, |address| &open[address].socket);
+    let registry = &mut *process.registry.borrow_mut();
+    registry.shared.publish(snapshot);
+    process.published_at_ms = registry.shared.now_ms();
+    registry.snapshot = registry.shared.snapshot();
+    registry.config = config;
+
+    let members = plan.pools.iter().flat_map(|pool| pool.members());
+    let running: HashSet<_> = members.map(|member| Arc::as_ptr(&member.server)).collect();
+    registry
+        .retired_servers
+        .retain(|server| !running.contains(&Arc::as_ptr(server)));
+    let removed = plan.removed_servers.into_iter().map(|(server, _)| server);
+    registry.retired_servers.extend(removed);
+    registry
+        .retired_listeners
+        .retain(|retired| !plan.listeners.iter().any(|runs| Arc::ptr_eq(runs, retired)));
+    registry.retired_listeners.extend(plan.removed_listeners);
+    registry.pools = plan.pools;
+}
+
+/// Keys whose new value does not hold until the next start.
+fn needs_restart(fixed: &Fixed, config: &Config) -> Vec<&'static str> {
+    let (before, after) = (&fixed.process, &config.process);
+    let sessions = after.max_connections.unwrap_or(u32::MAX);
+    let raised = after.max_connections != before.max_connections && sessions > fixed.sessions_max;
+    let differences = [
+        ("process.workers", after.workers != before.workers),
+        (
+            "process.pin_workers",
+            after.pin_workers != before.pin_workers,
+        ),
+        ("process.max_connections", raised),
+        ("admin.listen", config.admin != fixed.admin),
+        ("log.format", config.log.format != fixed.log_format),
+    ];
+    let differing = differences.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+    use crate::balance::Server;
+    use crate::config::Address;
+    use crate::control::start;
+
+    const SESSIONS_MAX: u32 = 100;
+
+    fn config(listeners: &[(&str, SocketAddr)], servers: &[&str]) -> String {
+        let mut text = String::new();
+        for (name, at) in listeners {
+            text +=
+                &format!("[[listener]]\nname = \"{name}\"\nlisten = \"{at}\"\npool = \"web\"\n");
+        }
+        text += "[[pool]]\nname = \"web\"\nremoved_server_timeout = \"5s\"\n";
+        for (i, server) in servers.iter().enumerate() {
+            text += &format!("[[pool.server]]\nname = \"s{i}\"\naddress = \"{server}\"\n");
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text).unwrap()
+    }
+
+    /// A process of two workers whose threads do not run.
+    fn process(text: &str) -> Process {
+        start::prepare(None, parse(text), 2, SESSIONS_MAX).unwrap()
+    }
+
+    /// On an address of its own, where no other test's connection takes the port meanwhile.
+    fn free_address() -> SocketAddr {
+        static USED: AtomicU8 = AtomicU8::new(1);
+        let host = USED.fetch_add(1, Ordering::Relaxed);
+        let listener = TcpListener::bind(SocketAddr::from(([127, 7, 7, host], 0))).unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    fn server(process: &Process, index: usize) -> Arc<Server> {
+        let registry = process.registry.borrow();
+        Arc::clone(&registry.pools[0].members()[index].server)
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_applied_changes_nothing() {
+        let taken = TcpListener::bind(free_address()).unwrap();
+        let bad = ("bad", taken.local_addr().unwrap());
+        let (web, api) = (free_address(), free_address());
+        let before = config(&[("web", web)], &["10.0.0.1:80"]);
+        let mut process = process(&before);
+        let listeners = [("web", web), ("api", api), bad];
+        let after = parse(&config(&listeners, &["10.0.0.2:80"]));
+        finish(&mut process, Some(Ok((after, Vec::new()))));
+        finish(&mut process, Some(Err("r.toml:1:1: nonsense".to_owned())));
+        finish(&mut process, None);
+
+        let registry = process.registry.borrow();
+        assert_eq!(
+            (registry.reloads.succeeded, registry.reloads.failed),
+            (0, 3)
+        );
+        assert!(registry.reloads.last_error.is_some());
+        assert_eq!(registry.config, parse(&before));
+        assert_eq!(registry.shared.generation(), 1);
+        assert_eq!(process.sockets.open.len(), 1);
+        assert!(TcpStream::connect(web).is_ok(), "it is still listened on");
+        assert!(
+            TcpStream::connect(api).is_err(),
+            "its socket was closed again"
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_removed_is_given_its_time_and_one_that_returns_is_the_same() {
+        let listeners = [("web", free_address())];
+        let mut process = process(&config(&listeners, &["10.0.0.1:80", "10.0.0.2:80"]));
+        let removed = server(&process, 1);
+        assert!(removed.acquire(1), "a session");
+        removed.set_health(Health::Down);
+
+        let without = parse(&config(&listeners, &["10.0.0.1:80"]));
+        let changes = apply(&mut process, without).unwrap();
+        assert!(changes.contains("- s1 (1 session drains)"), "{changes}");
+        let in_ms = removed.retire_at_ms() - process.shared().now_ms();
+        assert!((4_000..=5_000).contains(&in_ms), "{in_ms}");
+        assert!(Arc::ptr_eq(
+            &process.registry.borrow().retired_servers[0],
+            &removed
+        ));
+
+        let with = parse(&config(&listeners, &["10.0.0.1:80", "10.0.0.2:80"]));
+        apply(&mut process, with).unwrap();
+        assert!(Arc::ptr_eq(&server(&process, 1), &removed));
+        assert_eq!(removed.retire_at_ms(), u64::MAX);
+        assert_eq!(
+            removed.health(),
+            Health::Up,
+            "no check says otherwise any more"
+        );
+        assert!(process.registry.borrow().retired_servers.is_empty());
+    }
+
+    #[test]
+    fn what_was_removed_is_forgotten_once_it_is_idle_and_no_worker_knows_it() {
+        let (web, api) = (("web", free_address()), ("api", free_address()));
+        let mut process = process(&config(&[web, api], &["10.0.0.1:80", "10.0.0.2:80"]));
+        let removed = server(&process, 1);
+        assert!(removed.acquire(1), "a session");
+        apply(&mut process, parse(&config(&[web], &["10.0.0.1:80"]))).unwrap();
+
+        let retired = |process: &Process| {
+            let registry = process.registry.borrow();
+            (
+                registry.retired_servers.len(),
+                registry.retired_listeners.len(),
+            )
+        };
+        process.forget_drained();
+        assert_eq!(retired(&process), (1, 1), "no worker has turned yet");
+        for worker in process.shared().workers() {
+            worker
+                .counters
+                .last_turn_ms
+                .set(process.published_at_ms + 1);
+        }
+        process.forget_drained();
+        assert_eq!(retired(&process), (1, 0), "the listener had no session");
+        removed.release();
+        process.forget_drained();
+        assert_eq!(retired(&process), (0, 0));
+    }
+
+    #[test]
+    fn limits_take_effect_at_once_and_never_above_what_workers_have_room_for() {
+        let web = [("web", free_address())];
+        let text = config(&web, &["10.0.0.1:80"]);
+        let mut process = process(&text);
+        let total = |process: &Process| process.shared().total.limit();
+        assert_eq!(total(&process), SESSIONS_MAX);
+
+        let lowered = text.replace("pool = ", "max_connections = 3\npool = ");
+        let lowered = format!("[process]\nmax_connections = 7\n{lowered}");
+        apply(&mut process, parse(&lowered)).unwrap();
+        assert_eq!(total(&process), 7);
+        let gate_limit = |process: &Process| {
+            process.registry.borrow().snapshot.listeners[0]
+                .listener
+                .gate
+                .limit()
+        };
+        assert_eq!(gate_limit(&process), 3);
+
+        let raised = format!("[process]\nmax_connections = 1000\n{text}");
+        let changes = apply(&mut process, parse(&raised)).unwrap();
+        assert_eq!(
+            (total(&process), gate_limit(&process)),
+            (SESSIONS_MAX, u32::MAX)
+        );
+        assert!(changes.ends_with("not in force before a restart: process.max_connections"));
+    }
+
+    #[test]
+    fn sockets_that_stay_are_the_same_and_one_that_goes_is_let_go() {
+        let (web, api) = (("web", free_address()), ("api", free_address()));
+        let mut process = process(&config(&[web, api], &["10.0.0.1:80"]));
+        let socket =
+            |process: &Process, at| Arc::clone(&process.sockets.open[&Address::Tcp(at)].socket);
+        let stays = socket(&process, web.1);
+        let goes = Arc::downgrade(&socket(&process, api.1));
+        apply(&mut process, parse(&config(&[web], &["10.0.0.1:80"]))).unwrap();
+        assert!(Arc::ptr_eq(&socket(&process, web.1), &stays));
+        assert_eq!(
+            goes.strong_count(),
+            0,
+            "nobody holds it but workers, and none runs here"
+        );
+        assert!(TcpStream::connect(api.1).is_err());
+        apply(&mut process, parse(&config(&[web, api], &["10.0.0.1:80"]))).unwrap();
+        assert!(TcpStream::connect(api.1).is_ok());
+    }
+}

@@ -1,0 +1,166 @@
+//! From a configuration to a running process: limits, sockets, the first snapshot, the workers.
+
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::capacity::{Capacity, raise_descriptor_limit};
+use super::cpus::{Cpus, WorkerCpus};
+use super::plan::{Known, Plan, plan};
+use super::process::{Fixed, Process, Sockets, Workers};
+use super::{
+    AccessLogWriter, Checks, Error, Lifecycle, OpenedAccessLog, Registry, Reloads, listen,
+};
+use crate::config::{Address, Admin, Config};
+use crate::worker::{self, Features, Placement, Shared};
+
+/// Starts everything but the control thread's own loop. Names are resolved, signals blocked.
+pub(super) fn start(config_path: Option<&Path>, config: Config) -> Result<Process, Error> {
+    let features = worker::probe()?;
+    let cpus = Cpus::detect().place(config.process.workers, config.process.pin_workers);
+    let capacity = capacity(&config, cpus.0.len())?;
+    let mut process = prepare(config_path, config, cpus.0.len(), capacity.sessions_max)?;
+    process.workers = spawn(&process.shared(), &cpus, capacity.sessions_max, features)?;
+    announce(&process, &cpus, capacity);
+    Ok(process)
+}
+
+/// The process as it is before its worker threads run.
+pub(super) fn prepare(
+    config_path: Option<&Path>,
+    config: Config,
+    workers: usize,
+    sessions_max: u32,
+) -> Result<Process, Error> {
+    let nothing = Known {
+        workers,
+        ..Known::default()
+    };
+    let plan = plan(&nothing, &config);
+    let mut sockets = Sockets::default();
+    let opened = listen::open_at_start(&plan.open, workers)?;
+    let addresses = plan.open.iter().map(|request| request.address.clone());
+    sockets.open.extend(addresses.zip(opened));
+
+    let snapshot = plan.snapshot(1, &config, |address| &sockets.open[address].socket);
+    let shared = Shared::new(snapshot, workers, sessions_max)
+        .map_err(Error::internal("cannot make the workers' mailboxes"))?;
+    let shared = Arc::new(shared);
+    let access_log =
+        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
+        .map_err(Error::internal("cannot start the access log's thread"))?;
+    let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
+    let registry = registry(Arc::clone(&shared), config, plan, &access_log);
+    Ok(Process {
+        sockets,
+        admin,
+        access_log,
+        workers: Workers(Vec::new()),
+        fixed: Fixed {
+            process: registry.config.process.clone(),
+            admin: registry.config.admin.clone(),
+            log_format: registry.config.log.format,
+            sessions_max,
+        },
+        published_at_ms: shared.now_ms(),
+        config_path: config_path.map(Path::to_owned),
+        registry: Rc::new(RefCell::new(registry)),
+    })
+}
+
+fn listen_for_admin(admin: &Admin) -> Result<TcpListener, Error> {
+    TcpListener::bind(admin.listen).map_err(|cause| Error::Open {
+        what: format!("cannot listen on the admin address {}", admin.listen),
+        cause,
+    })
+}
+
+fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
+    let limit =
+        raise_descriptor_limit().map_err(Error::internal("cannot read the descriptor limit"))?;
+    let addresses = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.listen);
+    let listening_sockets = addresses
+        .map(|address| match address {
+            Address::Tcp(_) => workers,
+            Address::Unix(_) => 1,
+        })
+        .sum();
+    let max_connections = config.process.max_connections;
+    Ok(Capacity::new(
+        limit,
+        workers,
+        listening_sockets,
+        max_connections,
+    )?)
+}
+
+/// Any worker may get all of the sessions: the kernel spreads connections by their addresses, and
+/// clients behind one address need not be spread at all. So each has room for all.
+fn spawn(
+    shared: &Arc<Shared>,
+    cpus: &WorkerCpus,
+    sessions_max: u32,
+    features: Features,
+) -> Result<Workers, Error> {
+    let start = |(index, &cpu)| {
+        let placement = Placement {
+            index,
+            cpu,
+            sessions_max,
+            features,
+        };
+        worker::spawn(shared, placement)
+    };
+    let threads: Result<Vec<_>, _> = cpus.0.iter().enumerate().map(start).collect();
+    Ok(Workers(
+        threads.map_err(Error::internal("cannot start a worker"))?,
+    ))
+}
+
+fn registry(
+    shared: Arc<Shared>,
+    config: Config,
+    plan: Plan,
+    access_log: &AccessLogWriter,
+) -> Registry {
+    Registry {
+        snapshot: shared.snapshot(),
+        shared,
+        config,
+        pools: plan.pools,
+        retired_listeners: Vec::new(),
+        retired_servers: Vec::new(),
+        reloads: Reloads::default(),
+        lifecycle: Lifecycle::Running,
+        started_at: SystemTime::now(),
+        checks: Checks::default(),
+        access_log: access_log.counters(),
+    }
+}
+
+/// The one record that says what runs and what the host allows.
+fn announce(process: &Process, cpus: &WorkerCpus, capacity: Capacity) {
+    let config = &process.registry.borrow().config;
+    let bound = |address| process.sockets.open[address].socket.address.to_string();
+    let listeners = config.listeners.iter().map(|listener| {
+        let addresses: Vec<_> = listener.listen.iter().map(bound).collect();
+        format!("{} on {}", listener.name, addresses.join(" "))
+    });
+    let listeners: Vec<_> = listeners.collect();
+    let admin = config.admin.as_ref().map_or_else(
+        || "no admin port".to_owned(),
+        |admin| format!("admin on http://{}", admin.listen),
+    );
+    tracing::info!(
+        "ringway {} ready: {}; {cpus}; {capacity}; {admin}",
+        env!("CARGO_PKG_VERSION"),
+        listeners.join(", "),
+    );
+}

@@ -1,0 +1,520 @@
+//! `/api/status`: everything an operator asks first, as JSON. `docs/metrics.md` lists the fields; a
+//! test holds it to that.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::health::Report;
+use super::metrics::{Host, Usage};
+use super::timestamp::Timestamp;
+use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
+use super::{Lifecycle, Registry};
+use crate::balance::{Health, Member, Pool, Server};
+use crate::config::Algorithm;
+use crate::telemetry::WorkerCounters;
+use crate::worker::{Gate, Listener, Route};
+
+/// The process at one moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    started_at: Timestamp,
+    uptime_seconds: u64,
+    lifecycle: &'static str,
+    ready: bool,
+    not_ready_because: Vec<String>,
+    generation: u64,
+    reloads: ReloadsStatus,
+    sessions: SessionsStatus,
+    listeners: Vec<ListenerStatus>,
+    pools: Vec<PoolStatus>,
+    workers: Vec<WorkerStatus>,
+    access_log: Option<AccessLogStatus>,
+    process: ProcessStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct ReloadsStatus {
+    succeeded: u64,
+    failed: u64,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionsStatus {
+    opened: u64,
+    closed: u64,
+    active: u64,
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerStatus {
+    name: String,
+    state: &'static str,
+    addresses: Vec<String>,
+    pool: Option<String>,
+    sessions: SessionsStatus,
+    bytes_in: BytesStatus,
+    bytes_out: BytesStatus,
+    /// Endings that have happened.
+    closed: Vec<EndingStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct BytesStatus {
+    received: u64,
+    delivered: u64,
+    discarded: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct EndingStatus {
+    who: &'static str,
+    reason: &'static str,
+    sessions: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PoolStatus {
+    name: String,
+    algorithm: &'static str,
+    checked: bool,
+    servers: Vec<ServerStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerStatus {
+    name: String,
+    address: String,
+    state: &'static str,
+    weight: u16,
+    backup: bool,
+    failures_in_a_row: u32,
+    sessions: SessionsStatus,
+    connections: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+    retries: u64,
+    connect_failures: BTreeMap<&'static str, u64>,
+    connect_ms_mean: Option<f64>,
+    check: Option<CheckStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckStatus {
+    passed: u64,
+    failed: u64,
+    void: u64,
+    last_at: Option<Timestamp>,
+    last_passed: Option<bool>,
+    last_detail: Option<String>,
+    last_ms: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkerStatus {
+    sessions: u64,
+    turns: u64,
+    completions: u64,
+    operations_in_flight: u64,
+    copy_bytes: u64,
+    splice_bytes: u64,
+    buffers_exhausted: u64,
+    completion_overflows: u64,
+    stale_completions: u64,
+    accept_pauses: u64,
+    access_records_dropped: u64,
+    idle_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct AccessLogStatus {
+    lines: u64,
+    lines_dropped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ProcessStatus {
+    cpu_seconds: Option<f64>,
+    resident_bytes: Option<u64>,
+    open_fds: Option<u64>,
+    max_fds: Option<u64>,
+}
+
+impl Status {
+    /// The status, with what [`not_ready`](super::readiness::not_ready) has found.
+    pub(super) fn new(registry: &Registry, host: &Host, not_ready_because: Vec<String>) -> Self {
+        let now_ms = registry.shared.now_ms();
+        let uptime = SystemTime::now().duration_since(registry.started_at);
+        let listeners = listeners(registry);
+        let reloads = registry.reloads.clone();
+        let access_log = &registry.access_log;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: Timestamp(registry.started_at),
+            uptime_seconds: uptime.unwrap_or_default().as_secs(),
+            lifecycle: lifecycle(registry.lifecycle),
+            ready: not_ready_because.is_empty(),
+            not_ready_because,
+            generation: registry.shared.generation(),
+            reloads: ReloadsStatus {
+                succeeded: reloads.succeeded,
+                failed: reloads.failed,
+                last_error: reloads.last_error,
+            },
+            sessions: sum(&listeners, &registry.shared.total),
+            listeners,
+            pools: pools(registry, now_ms),
+            workers: registry
+                .shared
+                .workers()
+                .iter()
+                .map(|worker| WorkerStatus::new(&worker.counters, now_ms))
+                .collect(),
+            access_log: registry
+                .config
+                .access_log
+                .is_some()
+                .then(|| AccessLogStatus {
+                    lines: access_log.lines.get(),
+                    lines_dropped: access_log.dropped.get(),
+                }),
+            process: ProcessStatus::new(host.usage()),
+        }
+    }
+}
+
+fn lifecycle(lifecycle: Lifecycle) -> &'static str {
+    match lifecycle {
+        Lifecycle::Running => "running",
+        Lifecycle::Leaving => "leaving",
+        Lifecycle::Draining => "draining",
+    }
+}
+
+/// Those that still have an address are open, the others finish what they have.
+fn listeners(registry: &Registry) -> Vec<ListenerStatus> {
+    let open = registry.snapshot.listeners.iter();
+    let open = open.map(|route| ListenerStatus::new(&route.listener, Some(route)));
+    let retired = registry.retired_listeners.iter();
+    open.chain(retired.map(|listener| ListenerStatus::new(listener, None)))
+        .collect()
+}
+
+fn sum(listeners: &[ListenerStatus], total: &Gate) -> SessionsStatus {
+    let sum = |count: fn(&SessionsStatus) -> u64| -> u64 {
+        listeners
+            .iter()
+            .map(|listener| count(&listener.sessions))
+            .sum()
+    };
+    SessionsStatus {
+        opened: sum(|sessions| sessions.opened),
+        closed: sum(|sessions| sessions.closed),
+        active: sum(|sessions| sessions.active),
+        limit: limit(total),
+    }
+}
+
+fn limit(gate: &Gate) -> Option<u32> {
+    (gate.limit() != u32::MAX).then(|| gate.limit())
+}
+
+impl SessionsStatus {
+    fn new(sessions: Sessions, limit: Option<u32>) -> Self {
+        let Sessions { opened, closed } = sessions;
+        Self {
+            opened,
+            closed,
+            active: sessions.active(),
+            limit,
+        }
+    }
+}
+
+impl ListenerStatus {
+    fn new(listener: &Listener, route: Option<&std::sync::Arc<Route>>) -> Self {
+        let totals = ListenerTotals::of(listener);
+        let addresses: Vec<_> = route
+            .map(|route| {
+                route
+                    .sockets
+                    .iter()
+                    .map(|socket| socket.address.to_string())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let ended = totals
+            .closed
+            .iter()
+            .filter(|&&(_, _, sessions)| sessions > 0);
+        let [bytes_in, bytes_out] = totals.bytes.map(BytesStatus::new);
+        Self {
+            name: listener.name.to_string(),
+            state: if addresses.is_empty() {
+                "draining"
+            } else {
+                "open"
+            },
+            addresses,
+            pool: route.map(|route| route.pool.name().to_string()),
+            sessions: SessionsStatus::new(totals.sessions, limit(&listener.gate)),
+            bytes_in,
+            bytes_out,
+            closed: ended
+                .map(|&(who, reason, sessions)| EndingStatus {
+                    who: who.as_str(),
+                    reason: reason.as_str(),
+                    sessions,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl BytesStatus {
+    fn new(
+        Bytes {
+            received,
+            delivered,
+            discarded,
+        }: Bytes,
+    ) -> Self {
+        Self {
+            received,
+            delivered,
+            discarded,
+        }
+    }
+}
+
+/// The configured pools with their servers; removed servers stand with their pool while they
+/// drain, in one that is gone, too, if need be.
+fn pools(registry: &Registry, now_ms: u64) -> Vec<PoolStatus> {
+    let pool_status = |pool: &std::sync::Arc<Pool>| {
+        let configured = registry
+            .config
+            .pools
+            .iter()
+            .find(|c| c.name == **pool.name());
+        let servers = pool.members().iter();
+        PoolStatus {
+            name: pool.name().to_string(),
+            algorithm: match configured.map_or(Algorithm::RoundRobin, |c| c.algorithm) {
+                Algorithm::RoundRobin => "round_robin",
+            },
+            checked: configured.is_some_and(|configured| configured.health_check.is_some()),
+            servers: servers
+                .map(|member| ServerStatus::of_member(registry, member, now_ms))
+                .collect(),
+        }
+    };
+    let mut pools: Vec<_> = registry.pools.iter().map(pool_status).collect();
+    for server in &registry.retired_servers {
+        let known = pools.iter().position(|pool| pool.name == **server.pool());
+        let index = known.unwrap_or_else(|| {
+            pools.push(PoolStatus::removed(server.pool()));
+            pools.len() - 1
+        });
+        pools[index].servers.push(ServerStatus::retired(server));
+    }
+    pools
+}
+
+impl PoolStatus {
+    fn removed(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            algorithm: "removed",
+            checked: false,
+            servers: Vec::new(),
+        }
+    }
+}
+
+impl ServerStatus {
+    fn of_member(registry: &Registry, member: &Member, now_ms: u64) -> Self {
+        let server = &member.server;
+        Self {
+            state: state(member, now_ms),
+            weight: member.weight,
+            backup: member.backup,
+            check: registry.checks.report(server).map(CheckStatus::new),
+            ..Self::new(server, member.max_connections)
+        }
+    }
+
+    fn retired(server: &Server) -> Self {
+        Self {
+            state: "draining",
+            ..Self::new(server, None)
+        }
+    }
+
+    fn new(server: &Server, limit: Option<u32>) -> Self {
+        let totals = ServerTotals::of(server);
+        let [bytes_in, bytes_out] = totals.bytes;
+        let failures = totals
+            .connect_failures
+            .iter()
+            .filter(|&&(_, failures)| failures > 0);
+        let connects = totals.connect_time_us.count();
+        let mean_us = totals.connect_time_us.sum as f64 / connects as f64;
+        Self {
+            name: server.name().to_string(),
+            address: server.address().to_string(),
+            state: "up",
+            weight: 0,
+            backup: false,
+            failures_in_a_row: server.failures(),
+            sessions: SessionsStatus::new(totals.sessions, limit),
+            connections: server.sessions(),
+            bytes_in,
+            bytes_out,
+            retries: totals.retries,
+            connect_failures: failures
+                .map(|&(error, count)| (error.as_str(), count))
+                .collect(),
+            connect_ms_mean: (connects > 0).then_some(mean_us / 1e3),
+            check: None,
+        }
+    }
+}
+
+/// One word for what keeps a server from new sessions; the most lasting cause first.
+fn state(member: &Member, now_ms: u64) -> &'static str {
+    let server = &member.server;
+    if server.health() == Health::Down {
+        "down"
+    } else if server.is_ejected_peek(now_ms) {
+        "failing"
+    } else if member.weight == 0 {
+        "idle"
+    } else if member
+        .max_connections
+        .is_some_and(|limit| server.sessions() >= limit)
+    {
+        "full"
+    } else {
+        "up"
+    }
+}
+
+impl CheckStatus {
+    fn new(report: Report) -> Self {
+        let last = report.last.as_ref();
+        Self {
+            passed: report.passed,
+            failed: report.failed,
+            void: report.void,
+            last_at: last.map(|last| Timestamp(last.at)),
+            last_passed: last.map(|last| last.passed),
+            last_detail: last.map(|last| last.detail.clone()),
+            last_ms: last.map(|last| last.took.as_secs_f64() * 1e3),
+        }
+    }
+}
+
+impl WorkerStatus {
+    fn new(counters: &WorkerCounters, now_ms: u64) -> Self {
+        Self {
+            sessions: counters.sessions.get(),
+            turns: counters.turns.get(),
+            completions: counters.completions.get(),
+            operations_in_flight: counters.operations_in_flight.get(),
+            copy_bytes: counters.copy_bytes.get(),
+            splice_bytes: counters.splice_bytes.get(),
+            buffers_exhausted: counters.buffers_exhausted.get(),
+            completion_overflows: counters.completion_overflows.get(),
+            stale_completions: counters.stale_completions.get(),
+            accept_pauses: counters.accept_pauses.get(),
+            access_records_dropped: counters.access_records_dropped.get(),
+            idle_ms: now_ms.saturating_sub(counters.last_turn_ms.get()),
+        }
+    }
+}
+
+impl ProcessStatus {
+    fn new(usage: Usage) -> Self {
+        Self {
+            cpu_seconds: usage.cpu.map(|cpu| cpu.as_secs_f64()),
+            resident_bytes: usage.resident_bytes,
+            open_fds: usage.open_fds,
+            max_fds: usage.max_fds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::super::{documented, testing};
+    use super::*;
+
+    /// `a.b[].c` for every field, objects and lists taken apart.
+    fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) if prefix.ends_with("connect_failures") => {
+                assert!(fields.keys().all(|error| !error.is_empty()));
+                found.insert(prefix.into());
+            }
+            Value::Object(fields) => {
+                let dot = if prefix.is_empty() { "" } else { "." };
+                for (name, value) in fields {
+                    paths(value, &format!("{prefix}{dot}{name}"), found);
+                }
+            }
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                for item in items {
+                    paths(item, &format!("{prefix}[]"), found);
+                }
+            }
+            _ => {
+                found.insert(prefix.into());
+            }
+        }
+    }
+
+    #[test]
+    fn status_has_the_documented_fields() {
+        let registry = testing::busy_registry();
+        let status = Status::new(&registry.borrow(), &Host::new(), Vec::new());
+        let mut found = BTreeSet::new();
+        paths(&serde_json::to_value(&status).unwrap(), "", &mut found);
+        // Empty in one place, with fields in another.
+        for empty in ["listeners[].closed", "pools[].servers[].check"] {
+            assert!(found.remove(empty), "{empty}");
+        }
+        let documented: BTreeSet<_> = documented::names("Status fields").into_iter().collect();
+        assert_eq!(found, documented);
+    }
+
+    #[test]
+    fn removed_servers_are_shown_with_their_pool_while_they_drain() {
+        let registry = testing::busy_registry();
+        let status = Status::new(&registry.borrow(), &Host::new(), Vec::new());
+        let states = |pool: &PoolStatus| -> Vec<_> {
+            pool.servers
+                .iter()
+                .map(|server| (server.name.clone(), server.state))
+                .collect()
+        };
+        let web = [
+            ("web-01".into(), "up"),
+            ("web-02".into(), "down"),
+            ("web-00".into(), "draining"),
+        ];
+        assert_eq!(states(&status.pools[0]), web);
+        assert_eq!(status.listeners[0].state, "open");
+        assert_eq!(
+            status.sessions.opened,
+            status.sessions.closed + status.sessions.active
+        );
+    }
+}
