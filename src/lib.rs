@@ -12,6 +12,8 @@
 //! - [`telemetry`]: counters, reasons and records, as plain data.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
+//! - [`cli`]: one file per command.
+//! - [`demo`]: two web servers inside the process, for `ringway demo`.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
@@ -19,8 +21,10 @@
 //! that.
 
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod limits;
 mod sys;
 pub mod telemetry;

@@ -1,0 +1,19 @@
+//! `ringway run`.
+
+use std::path::Path;
+
+use super::exit::{Exit, complain, complain_of_config, warn};
+use crate::{config, control};
+
+/// Runs until a signal ends it.
+pub(super) fn run(path: &Path) -> Exit {
+    let (config, warnings) = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => return complain_of_config(error),
+    };
+    warn(&warnings);
+    match control::run(Some(path), config) {
+        Ok(()) => Exit::Success,
+        Err(error) => complain(&error),
+    }
+}

@@ -1,0 +1,187 @@
+//! `ringway demo`: two web servers inside the process and a balancer in front of them, so that it
+//! can be tried with nothing installed and no root.
+
+mod web;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use crate::config::Config;
+use crate::control;
+
+/// How many ports after the wanted one are tried when it is taken.
+const PORTS_TRIED: u16 = 50;
+
+/// Where the demo listens, if the ports are free; the next free ones otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The balancer's port.
+    pub port: u16,
+    /// The admin port.
+    pub admin_port: u16,
+}
+
+/// What runs where.
+struct Scene {
+    balancer: SocketAddr,
+    admin: SocketAddr,
+    servers: [SocketAddr; 2],
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When no port is free, and whatever keeps [`control::run`] from running.
+pub fn run(options: Options) -> Result<(), control::Error> {
+    // The web servers' thread inherits the mask; signals are the control thread's.
+    control::block_signals()?;
+    let servers = web::start(["web-01", "web-02"])
+        .map_err(|cause| cannot_open("cannot start the demo's web servers", cause))?;
+    let balancer = free_port(options.port)?;
+    let admin = free_port(options.admin_port)?;
+    let scene = Scene {
+        balancer,
+        admin,
+        servers,
+    };
+
+    let text = scene.config();
+    let config = Config::parse(&text).expect("the demo's configuration is valid");
+    // Standard output may be closed; the demo goes on.
+    let _ = write!(io::stdout(), "{scene}");
+    control::run(None, config)
+}
+
+/// The wanted port on loopback, or the next one that nobody has.
+fn free_port(wanted: u16) -> Result<SocketAddr, control::Error> {
+    let last = wanted.saturating_add(PORTS_TRIED);
+    let mut cause = io::Error::from(io::ErrorKind::AddrInUse);
+    for port in wanted..=last {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => {
+                return listener
+                    .local_addr()
+                    .map_err(|e| cannot_open("cannot listen", e));
+            }
+            Err(error) => cause = error,
+        }
+    }
+    Err(cannot_open(
+        &format!("cannot listen on 127.0.0.1:{wanted} to {last}"),
+        cause,
+    ))
+}
+
+fn cannot_open(what: &str, cause: io::Error) -> control::Error {
+    control::Error::Open {
+        what: what.to_owned(),
+        cause,
+    }
+}
+
+impl Scene {
+    fn config(&self) -> String {
+        let Self {
+            balancer,
+            admin,
+            servers: [first, second],
+        } = self;
+        format!(
+            r#"[admin]
+listen = "{admin}"
+
+[[listener]]
+name = "web"
+listen = ["{balancer}"]
+pool = "web"
+
+[[pool]]
+name = "web"
+health_check = {{ type = "http", path = "/" }}
+server = [
+  {{ name = "web-01", address = "{first}" }},
+  {{ name = "web-02", address = "{second}" }},
+]
+"#
+        )
+    }
+}
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            balancer,
+            admin,
+            servers: [first, second],
+        } = self;
+        writeln!(
+            f,
+            "ringway demo: two web servers behind http://{balancer}/\n"
+        )?;
+        writeln!(f, "Try, in another terminal:")?;
+        let lines = [
+            (
+                format!("curl http://{balancer}/"),
+                "who answers? they take turns",
+            ),
+            (
+                format!("curl -o /dev/null http://{balancer}/large"),
+                "10 MiB, spliced",
+            ),
+            (
+                format!("curl -o /dev/null http://{balancer}/bytes/5000"),
+                "as many as you like",
+            ),
+            (
+                format!("curl http://{admin}/metrics"),
+                "what Prometheus reads",
+            ),
+            (
+                format!("curl http://{admin}/api/status"),
+                "the same for scripts",
+            ),
+        ];
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+        for (line, what) in &lines {
+            writeln!(f, "  {line:width$}   {what}")?;
+        }
+        writeln!(f, "and in a browser the status page: http://{admin}/\n")?;
+        writeln!(
+            f,
+            "The web servers themselves: web-01 on {first}, web-02 on {second}."
+        )?;
+        writeln!(f, "The configuration, to start your own from:\n")?;
+        for line in self.config().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "\nCtrl-C ends it.\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_demo_shows_is_what_it_runs_and_is_valid() {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let scene = Scene {
+            balancer: at(8080),
+            admin: at(9900),
+            servers: [at(1), at(2)],
+        };
+        let config = Config::parse(&scene.config()).unwrap();
+        assert_eq!(config.pools[0].servers.len(), 2);
+        for line in scene.config().lines() {
+            assert!(scene.to_string().contains(line));
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert_ne!(free_port(port).unwrap().port(), port);
+    }
+}
