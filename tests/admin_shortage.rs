@@ -1,0 +1,116 @@
+//! The admin port answers when the process has no descriptor left. The only test of its process,
+//! because the limit is the process's.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{SockaddrIn, getpeername};
+use ringway::config::Config;
+use ringway::control::{Checks, Lifecycle, Registry, Reloads, serve_admin};
+use ringway::worker::{Shared, Snapshot};
+use socket2::{Domain, Socket, Type};
+
+const DESCRIPTORS: u64 = 200;
+/// More than this process opens before the limit is lowered.
+const MANY_DESCRIPTORS: RawFd = 1000;
+
+const CONFIG: &str = r#"
+listener = [{ name = "web", listen = ["127.0.0.1:8080"], pool = "web" }]
+pool = [{ name = "web", server = [{ name = "web-01", address = "127.0.0.1:8081" }] }]
+"#;
+
+#[test]
+fn the_admin_port_answers_without_a_descriptor_left() {
+    let address = serve();
+    // A client that lives in the same process needs its descriptor beforehand.
+    let clients: Vec<_> = (0..30).map(|_| client()).collect();
+    assert!(ask(&client(), address, "/ready").starts_with("HTTP/1.1 200 OK\r\n"));
+    // Its other end closes a moment after the answer, and would leave a descriptor free.
+    while (0..MANY_DESCRIPTORS).any(is_connected) {
+        std::thread::yield_now();
+    }
+
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, hard).unwrap();
+    let mut all = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        all.push(file);
+    }
+    let paths = ["/ready", "/metrics", "/api/status"].iter().cycle();
+    for (client, path) in clients.iter().zip(paths) {
+        let answer = ask(client, address, path);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{path}: {answer}"
+        );
+        let knows_it = answer.contains(&format!("\nprocess_open_fds {DESCRIPTORS}\n"));
+        assert!(*path != "/metrics" || knows_it, "{answer}");
+    }
+    drop(all);
+    assert!(ask(&client(), address, "/ready").starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+/// Serves an admin port on a thread that ends with the process.
+fn serve() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let registry = Rc::new(RefCell::new(registry()));
+        tokio_uring::start(serve_admin(registry, listener));
+    });
+    address
+}
+
+/// A process without workers, and so without one that could hang.
+fn registry() -> Registry {
+    let snapshot = Snapshot {
+        generation: 1,
+        listeners: Vec::new(),
+        access_log: false,
+    };
+    let shared = Arc::new(Shared::new(snapshot, 0, 1).unwrap());
+    Registry {
+        snapshot: shared.snapshot(),
+        shared,
+        config: Config::parse(CONFIG).unwrap(),
+        pools: Vec::new(),
+        retired_listeners: Vec::new(),
+        retired_servers: Vec::new(),
+        reloads: Reloads::default(),
+        lifecycle: Lifecycle::Running,
+        started_at: SystemTime::now(),
+        checks: Checks::default(),
+        access_log: Arc::default(),
+    }
+}
+
+/// Whether `fd` is a connected socket.
+fn is_connected(fd: RawFd) -> bool {
+    getpeername::<SockaddrIn>(fd).is_ok()
+}
+
+fn client() -> Socket {
+    let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    client
+}
+
+fn ask(mut client: &Socket, address: SocketAddr, path: &str) -> String {
+    client.connect(&address.into()).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client
+        .read_to_string(&mut answer)
+        .expect("an answer, and then its end");
+    answer
+}

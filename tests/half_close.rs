@@ -1,0 +1,209 @@
+//! The end of one direction is not the end of the other, and no byte before it is lost.
+
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use support::{Balancer, Config, End, Server, Tape};
+
+/// More than fits into any buffer between the peers, with the small ones that tests set.
+const MANY_BYTES: usize = 8 << 20;
+
+#[test]
+fn answer_arrives_whole_after_the_client_has_finished() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.send("request");
+    client.finish();
+    accepted.expect("request");
+    accepted.expect_end(End::Fin);
+    let answer = Tape::new(1).slice(0, MANY_BYTES);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            accepted.send(&answer);
+            accepted.finish();
+        });
+        client.expect(&answer);
+        client.expect_end(End::Fin);
+    });
+    balancer.wait_closed("client", "finished", 1);
+}
+
+#[test]
+fn what_the_client_still_sends_arrives_whole_after_the_server_has_finished() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    accepted.send("greeting");
+    accepted.finish();
+    client.expect("greeting");
+    client.expect_end(End::Fin);
+    let upload = Tape::new(2).slice(0, MANY_BYTES);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            client.send(&upload);
+            client.finish();
+        });
+        accepted.expect(&upload);
+        accepted.expect_end(End::Fin);
+    });
+    balancer.wait_closed("server", "finished", 1);
+}
+
+#[test]
+fn each_side_goes_on_in_small_steps_after_the_other_has_finished() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.finish();
+    accepted.expect_end(End::Fin);
+    for step in 0..50 {
+        let line = format!("line {step}");
+        accepted.send(&line);
+        client.expect(&line);
+    }
+    accepted.finish();
+    client.expect_end(End::Fin);
+}
+
+#[test]
+fn both_sides_finish_at_the_same_time_and_lose_nothing() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    for round in 0..50 {
+        let client = balancer.connect();
+        let accepted = server.accept();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                client.send(format!("question {round}"));
+                client.finish();
+            });
+            accepted.send(format!("answer {round}"));
+            accepted.finish();
+        });
+        assert_eq!(
+            client.receive_rest(),
+            (format!("answer {round}").into_bytes(), End::Fin)
+        );
+        assert_eq!(
+            accepted.receive_rest(),
+            (format!("question {round}").into_bytes(), End::Fin)
+        );
+    }
+    balancer.wait_for("50 ended", |metrics| {
+        metrics.closed("client", "finished") + metrics.closed("server", "finished") == 50.0
+    });
+}
+
+#[test]
+fn bytes_in_the_same_segment_as_the_fin_arrive_before_it() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    // Corked bytes wait for the FIN, which then carries them.
+    client.socket().set_tcp_cork(true).unwrap();
+    client.send("question");
+    client.finish();
+    assert_eq!(accepted.receive_rest(), (b"question".to_vec(), End::Fin));
+    accepted.socket().set_tcp_cork(true).unwrap();
+    accepted.send("answer");
+    accepted.finish();
+    assert_eq!(client.receive_rest(), (b"answer".to_vec(), End::Fin));
+}
+
+#[test]
+fn bytes_that_wait_for_a_slow_server_arrive_before_the_clients_fin() {
+    let server = support::slow_server();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    // The client is done before the server has read anything.
+    let sent = client.send_until_stuck(Duration::from_millis(300));
+    client.finish();
+    let (received, end) = accepted.receive_rest();
+    assert_eq!((received.len(), end), (sent, End::Fin));
+    accepted.finish();
+    client.expect_end(End::Fin);
+}
+
+#[test]
+fn bytes_that_wait_for_a_slow_client_arrive_before_the_servers_fin() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = support::slow_client(&balancer);
+    let accepted = server.accept();
+    let sent = accepted.send_until_stuck(Duration::from_millis(300));
+    accepted.finish();
+    let (received, end) = client.receive_rest();
+    assert_eq!((received.len(), end), (sent, End::Fin));
+    client.finish();
+    accepted.expect_end(End::Fin);
+}
+
+#[test]
+fn a_connection_without_a_byte_is_passed_on_and_ended_like_any_other() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    client.finish();
+    let accepted = server.accept();
+    accepted.expect_end(End::Fin);
+    accepted.finish();
+    client.expect_end(End::Fin);
+}
+
+#[test]
+fn a_half_closed_session_without_progress_ends_after_half_close_timeout() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).pool("half_close_timeout = \"300ms\"");
+    let balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.finish();
+    accepted.expect_end(End::Fin);
+    // The server never finishes; it learns that nobody is there any more by being closed.
+    balancer.wait_closed("ringway", "half_close_timeout", 1);
+    client.receive_rest();
+}
+
+#[test]
+fn a_session_half_closed_by_the_server_ends_after_half_close_timeout_too() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).pool("half_close_timeout = \"300ms\"");
+    let balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let accepted = server.accept();
+    accepted.finish();
+    client.expect_end(End::Fin);
+    balancer.wait_closed("ringway", "half_close_timeout", 1);
+    accepted.receive_rest();
+}
+
+#[test]
+fn half_close_timeout_counts_from_the_last_progress() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).pool("half_close_timeout = \"1s\"");
+    let balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.finish();
+    accepted.expect_end(End::Fin);
+    // Three times as long as the timeout, with progress in between.
+    for _ in 0..15 {
+        thread::sleep(Duration::from_millis(200));
+        accepted.send("still here");
+        client.expect("still here");
+    }
+    assert_eq!(
+        balancer.metrics().closed("ringway", "half_close_timeout"),
+        0.0
+    );
+    accepted.finish();
+    client.expect_end(End::Fin);
+}

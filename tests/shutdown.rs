@@ -1,0 +1,170 @@
+//! The end of the process: asked for, asked for twice, and sudden.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use socket2::SockAddr;
+use support::{Balancer, Config, End, Launch, Nginx, Peer, Server, Service, Wrk, quickly, until};
+
+#[test]
+fn sigterm_lets_sessions_finish_and_exits_with_0() {
+    let server = Service::echo();
+    let mut balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    client.send("one");
+    client.expect("one");
+    balancer.signal(Signal::SIGTERM);
+    until("nobody is accepted any more", || {
+        Peer::try_connect(&SockAddr::from(balancer.address()), |_| {}).is_err()
+    });
+    client.send("two");
+    client.expect("two");
+    assert!(balancer.is_running());
+    client.finish();
+    client.expect_end(End::Fin);
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+    assert!(
+        balancer.log().contains("no session was cut"),
+        "{}",
+        balancer.log()
+    );
+}
+
+#[test]
+fn sigint_ends_it_like_sigterm() {
+    let server = Server::listen();
+    let mut balancer = Balancer::start(&Config::to([server.address()]));
+    balancer.signal(Signal::SIGINT);
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn shutdown_delay_says_not_ready_and_still_accepts() {
+    let server = Service::echo();
+    let config = Config::to([server.address()]).process("shutdown_delay = \"2s\"");
+    let mut balancer = Balancer::start(&config);
+    balancer.signal(Signal::SIGTERM);
+    until("/ready says 503", || balancer.ready() == Some(503));
+    let client = balancer.connect();
+    client.send("late");
+    client.expect("late");
+    until("nobody is accepted any more", || {
+        Peer::try_connect(&SockAddr::from(balancer.address()), |_| {}).is_err()
+    });
+    client.send("still there");
+    client.expect("still there");
+    drop(client);
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn ready_says_503_while_sessions_drain() {
+    let server = Service::echo();
+    let mut balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    client.send("x");
+    client.expect("x");
+    balancer.signal(Signal::SIGTERM);
+    until("/ready says 503", || balancer.ready() == Some(503));
+    drop(client);
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn drain_timeout_cuts_what_is_left_and_exits_with_0() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).process("drain_timeout = \"300ms\"");
+    let mut balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.send("x");
+    accepted.expect("x");
+    balancer.signal(Signal::SIGTERM);
+    quickly(Duration::from_secs(5), || {
+        assert_eq!(balancer.wait_for_exit().code(), Some(0))
+    });
+    assert!(balancer.log().contains(" cut after "), "{}", balancer.log());
+    client.receive_rest();
+    accepted.receive_rest();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).process("drain_timeout = \"1h\"");
+    let mut balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let accepted = server.accept();
+    balancer.signal(Signal::SIGTERM);
+    balancer.wait_for_log("accepting no more");
+    balancer.signal(Signal::SIGTERM);
+    quickly(Duration::from_secs(5), || {
+        assert_eq!(balancer.wait_for_exit().code(), Some(0))
+    });
+    client.receive_rest();
+    accepted.receive_rest();
+}
+
+#[test]
+fn a_second_signal_during_shutdown_delay_ends_it_at_once() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).process("shutdown_delay = \"1h\"");
+    let mut balancer = Balancer::start(&config);
+    balancer.signal(Signal::SIGTERM);
+    balancer.wait_for_log("no longer ready");
+    balancer.signal(Signal::SIGINT);
+    quickly(Duration::from_secs(5), || {
+        assert_eq!(balancer.wait_for_exit().code(), Some(0))
+    });
+}
+
+#[test]
+fn a_process_killed_under_load_is_replaced_at_once_on_the_same_ports() {
+    let nginx = Nginx::start(2);
+    let config = Config::to(nginx.addresses());
+    let mut killed = Balancer::start(&config);
+    let clients: Vec<Peer> = (0..50).map(|_| killed.connect()).collect();
+    let load = Wrk::start(
+        killed.address(),
+        32,
+        Duration::from_secs(2),
+        &["Connection: close"],
+    );
+    killed.wait_for("load", |metrics| metrics.opened() > 500.0);
+    killed.signal(Signal::SIGKILL);
+    assert!(!killed.wait_for_exit().success());
+    let mut balancer = quickly(Duration::from_secs(10), || Launch::default().start(&config));
+    for client in clients {
+        client.receive_rest();
+    }
+    // This one has seen a death; the next has not.
+    drop(load.finish());
+    balancer.wait_active(0);
+    balancer.take_baseline();
+    Wrk::start(balancer.address(), 16, Duration::from_secs(1), &[])
+        .finish()
+        .assert_flawless();
+}
+
+#[test]
+fn bytes_on_their_way_when_it_is_told_to_end_arrive() {
+    let server = Server::listen();
+    let mut balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    let answer = support::Tape::new(17).slice(0, 16 << 20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            accepted.send(&answer);
+            accepted.finish();
+        });
+        client.receive(1);
+        balancer.signal(Signal::SIGTERM);
+        client.expect(&answer[1..]);
+        client.expect_end(End::Fin);
+        client.finish();
+    });
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+}

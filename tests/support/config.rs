@@ -1,0 +1,257 @@
+//! Configuration files, put together.
+
+use std::fmt::{Display, Write};
+use std::net::SocketAddr;
+
+use super::ports::Port;
+
+/// A configuration file: one listener and one pool, and what a test adds.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    admin: Port,
+    process: Vec<String>,
+    listeners: Vec<Listener>,
+    pools: Vec<Pool>,
+    access_log: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    name: String,
+    addresses: Vec<String>,
+    pool: String,
+    lines: Vec<String>,
+    port: Option<Port>,
+}
+
+#[derive(Clone, Debug)]
+struct Pool {
+    name: String,
+    lines: Vec<String>,
+    health_check: Vec<String>,
+    servers: Vec<Server>,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    name: String,
+    address: String,
+    lines: Vec<String>,
+}
+
+impl Config {
+    /// The listener `web` on a port of its own, two workers, and the pool `web` of servers `s0`,
+    /// `s1`, … at these addresses.
+    pub(crate) fn to<A: Display>(servers: impl IntoIterator<Item = A>) -> Self {
+        let empty = Self {
+            admin: Port::reserve(),
+            process: vec!["workers = 2".to_owned()],
+            listeners: Vec::new(),
+            pools: Vec::new(),
+            access_log: None,
+        };
+        empty.and_pool("web", servers).and_listener("web", "web")
+    }
+
+    /// One more pool, of servers `s0`, `s1`, … at these addresses.
+    pub(crate) fn and_pool<A: Display>(
+        mut self,
+        name: &str,
+        servers: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.pools.push(Pool {
+            name: name.to_owned(),
+            lines: Vec::new(),
+            health_check: Vec::new(),
+            servers: Vec::new(),
+        });
+        for address in servers {
+            self = self.and_server(address);
+        }
+        self
+    }
+
+    /// One more listener, on a port of its own.
+    pub(crate) fn and_listener(self, name: &str, pool: &str) -> Self {
+        let port = Port::reserve();
+        let mut config = self.and_listener_at(name, pool, [port.v4()]);
+        config.listeners.last_mut().unwrap().port = Some(port);
+        config
+    }
+
+    /// One more listener, on these addresses.
+    pub(crate) fn and_listener_at<A: Display>(
+        mut self,
+        name: &str,
+        pool: &str,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.listeners.push(Listener {
+            name: name.to_owned(),
+            addresses: addresses
+                .into_iter()
+                .map(|address| address.to_string())
+                .collect(),
+            pool: pool.to_owned(),
+            lines: Vec::new(),
+            port: None,
+        });
+        self
+    }
+
+    /// One more server in the last pool.
+    pub(crate) fn and_server(mut self, address: impl Display) -> Self {
+        let servers = &mut self.pools.last_mut().unwrap().servers;
+        servers.push(Server {
+            name: format!("s{}", servers.len()),
+            address: address.to_string(),
+            lines: Vec::new(),
+        });
+        self
+    }
+
+    /// A line for `[process]`; it takes the place of an earlier one for the same key.
+    pub(crate) fn process(mut self, line: &str) -> Self {
+        set(&mut self.process, line);
+        self
+    }
+
+    /// A line for the last listener.
+    pub(crate) fn listener(mut self, line: &str) -> Self {
+        set(&mut self.listeners.last_mut().unwrap().lines, line);
+        self
+    }
+
+    /// A line for the last pool.
+    pub(crate) fn pool(mut self, line: &str) -> Self {
+        set(&mut self.pools.last_mut().unwrap().lines, line);
+        self
+    }
+
+    /// A line for the last pool's `[pool.health_check]`.
+    pub(crate) fn health_check(mut self, line: &str) -> Self {
+        set(&mut self.pools.last_mut().unwrap().health_check, line);
+        self
+    }
+
+    /// A line for a server of the last pool.
+    pub(crate) fn server(mut self, index: usize, line: &str) -> Self {
+        set(
+            &mut self.pools.last_mut().unwrap().servers[index].lines,
+            line,
+        );
+        self
+    }
+
+    /// Without this server of the last pool.
+    pub(crate) fn without_server(mut self, name: &str) -> Self {
+        self.pools
+            .last_mut()
+            .unwrap()
+            .servers
+            .retain(|server| server.name != name);
+        self
+    }
+
+    /// Without this listener.
+    pub(crate) fn without_listener(mut self, name: &str) -> Self {
+        self.listeners.retain(|listener| listener.name != name);
+        self
+    }
+
+    /// With an access log in JSON in this file.
+    pub(crate) fn access_log(mut self, path: impl Display) -> Self {
+        self.access_log = Some(path.to_string());
+        self
+    }
+
+    /// Where the admin port listens.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.v4()
+    }
+
+    /// Where a listener with a port of its own listens.
+    #[track_caller]
+    pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
+        let mut listeners = self.listeners.iter();
+        let found = listeners
+            .find(|l| l.name == listener)
+            .and_then(|l| l.port.as_ref());
+        found.expect("a listener with a port of its own").v4()
+    }
+
+    /// How many addresses are listened on.
+    pub(crate) fn listen_addresses(&self) -> usize {
+        self.listeners
+            .iter()
+            .map(|listener| listener.addresses.len())
+            .sum()
+    }
+
+    /// The file.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        table(&mut text, "[process]", &self.process);
+        table(
+            &mut text,
+            "[admin]",
+            &[format!("listen = \"{}\"", self.admin.v4())],
+        );
+        if let Some(path) = &self.access_log {
+            let lines = [format!("path = \"{path}\""), "format = \"json\"".to_owned()];
+            table(&mut text, "[access_log]", &lines);
+        }
+        for listener in &self.listeners {
+            let Listener {
+                name,
+                addresses,
+                pool,
+                lines,
+                ..
+            } = listener;
+            let mut all = vec![
+                format!("name = \"{name}\""),
+                format!("listen = {addresses:?}"),
+            ];
+            all.push(format!("pool = \"{pool}\""));
+            all.extend_from_slice(lines);
+            table(&mut text, "[[listener]]", &all);
+        }
+        for pool in &self.pools {
+            let mut lines = vec![format!("name = \"{}\"", pool.name)];
+            lines.extend_from_slice(&pool.lines);
+            table(&mut text, "[[pool]]", &lines);
+            if !pool.health_check.is_empty() {
+                table(&mut text, "[pool.health_check]", &pool.health_check);
+            }
+            for Server {
+                name,
+                address,
+                lines,
+            } in &pool.servers
+            {
+                let mut all = vec![
+                    format!("name = \"{name}\""),
+                    format!("address = \"{address}\""),
+                ];
+                all.extend_from_slice(lines);
+                table(&mut text, "[[pool.server]]", &all);
+            }
+        }
+        text
+    }
+}
+
+fn set(lines: &mut Vec<String>, line: &str) {
+    let key = |line: &str| line.split('=').next().unwrap_or("").trim().to_owned();
+    lines.retain(|old| key(old) != key(line));
+    lines.push(line.to_owned());
+}
+
+fn table(text: &mut String, header: &str, lines: &[String]) {
+    writeln!(text, "{header}").unwrap();
+    for line in lines {
+        writeln!(text, "{line}").unwrap();
+    }
+    text.push('\n');
+}

@@ -1,0 +1,34 @@
+//! What the tests are written with: scripted peers, a balancer under test, the tools around it.
+//!
+//! Nothing here waits for time to pass: everything waits for a condition, and fails at a deadline.
+
+// Every test binary is a crate of its own and uses a part of this one.
+#![allow(dead_code, unused_imports)]
+
+mod balancer;
+mod blackhole;
+mod config;
+mod gate;
+mod http;
+mod metrics;
+mod network;
+mod peer;
+mod ports;
+mod process;
+mod service;
+mod tape;
+mod tools;
+mod wait;
+
+pub(crate) use self::balancer::{Balancer, Launch};
+pub(crate) use self::blackhole::Blackhole;
+pub(crate) use self::config::Config;
+pub(crate) use self::metrics::Metrics;
+pub(crate) use self::network::{in_own_network, run};
+pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_buffers, within};
+pub(crate) use self::ports::Port;
+pub(crate) use self::process::Process;
+pub(crate) use self::service::{Service, WebServer};
+pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
+pub(crate) use self::tools::{Nginx, Wrk, curl};
+pub(crate) use self::wait::{DEADLINE, eventually, quickly, until};

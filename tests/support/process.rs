@@ -1,0 +1,68 @@
+//! What `/proc` tells about a process.
+
+use std::fs;
+use std::time::Duration;
+
+/// A process, by its id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    /// Memory in RAM, in KiB.
+    pub(crate) fn resident_kib(self) -> u64 {
+        self.status_field("VmRSS:")
+    }
+
+    /// Threads.
+    pub(crate) fn threads(self) -> u64 {
+        self.status_field("Threads:")
+    }
+
+    /// Open descriptors, pipes aside: a balancer keeps some for the next bulk stream.
+    pub(crate) fn descriptors(self) -> usize {
+        self.links()
+            .iter()
+            .filter(|link| !link.starts_with("pipe:"))
+            .count()
+    }
+
+    /// Open pipe ends.
+    pub(crate) fn pipe_ends(self) -> usize {
+        self.links()
+            .iter()
+            .filter(|link| link.starts_with("pipe:"))
+            .count()
+    }
+
+    /// CPU time of the threads that live, in user and system mode.
+    pub(crate) fn cpu(self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let ns = tasks.filter_map(|task| {
+            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            schedstat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(ns.sum())
+    }
+
+    fn links(self) -> Vec<String> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.0))
+            .into_iter()
+            .flatten();
+        let links = descriptors
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        links
+            .map(|link| link.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    fn status_field(self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(field));
+        line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+            .unwrap_or(0)
+    }
+}

@@ -1,0 +1,206 @@
+//! Other people's programs that tests use: nginx as web servers, wrk as their clients, curl.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::http;
+use super::ports::Port;
+use super::wait::until;
+
+/// Several web servers in one nginx. Each serves `/` with its name, and files.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    child: Child,
+    directory: TempDir,
+    ports: Vec<Port>,
+}
+
+/// A run of wrk.
+#[derive(Debug)]
+pub(crate) struct Wrk(Child);
+
+/// What a run of wrk came to.
+#[derive(Debug)]
+pub(crate) struct Load {
+    report: String,
+}
+
+impl Nginx {
+    /// Starts `servers` web servers.
+    #[track_caller]
+    pub(crate) fn start(servers: usize) -> Self {
+        let directory = TempDir::with_prefix("ringway-test-nginx-").unwrap();
+        let ports: Vec<_> = (0..servers).map(|_| Port::reserve()).collect();
+        fs::write(
+            directory.path().join("nginx.conf"),
+            nginx_conf(&directory, &ports),
+        )
+        .unwrap();
+        let child = Command::new("nginx")
+            .arg("-e")
+            .arg(directory.path().join("error.log"))
+            .arg("-c")
+            .arg(directory.path().join("nginx.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| missing("nginx", &error));
+        let nginx = Self {
+            child,
+            directory,
+            ports,
+        };
+        for address in nginx.addresses() {
+            until("nginx answers", || {
+                matches!(http::get(address, "/"), Ok((200, _)))
+            });
+        }
+        nginx
+    }
+
+    /// Where its web servers listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(Port::v4).collect()
+    }
+
+    /// Has all of them serve this file.
+    pub(crate) fn add_file(&self, name: &str, content: &[u8]) {
+        fs::write(self.directory.path().join(name), content).unwrap();
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its master process ends its workers.
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn nginx_conf(directory: &TempDir, ports: &[Port]) -> String {
+    let root = directory.path().display();
+    let servers = ports.iter().enumerate().map(|(index, port)| {
+        let address = port.v4();
+        format!(
+            "server {{ listen {address} backlog=4096; location = / {{ return 200 \"s{index}\"; }} \
+             location / {{ root {root}; }} }}\n"
+        )
+    });
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"));
+    let user = if nix::unistd::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    format!(
+        "{user} daemon off; worker_processes 1; pid {root}/pid;\n\
+         events {{ worker_connections 8192; }}\n\
+         http {{ access_log off; keepalive_requests 1000000000;\n{}{} }}\n",
+        temporary.concat(),
+        servers.collect::<String>()
+    )
+}
+
+impl Wrk {
+    /// Loads this URL over `connections` connections for `duration`.
+    #[track_caller]
+    pub(crate) fn start(
+        address: SocketAddr,
+        connections: u32,
+        duration: Duration,
+        headers: &[&str],
+    ) -> Self {
+        let mut command = Command::new("wrk");
+        command.args(["-t", "1", "-c", &connections.to_string()]);
+        // Longer than a busy machine may keep an answer waiting.
+        command.args([
+            "-d",
+            &format!("{}s", duration.as_secs()),
+            "--timeout",
+            "20s",
+        ]);
+        for header in headers {
+            command.args(["-H", header]);
+        }
+        let child = command
+            .arg(format!("http://{address}/"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| missing("wrk", &error));
+        Self(child)
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn finish(self) -> Load {
+        let output = self.0.wait_with_output().unwrap();
+        Load {
+            report: text(&output),
+        }
+    }
+}
+
+impl Load {
+    /// Requests that were answered.
+    pub(crate) fn requests(&self) -> u64 {
+        let line = self
+            .report
+            .lines()
+            .find(|line| line.contains(" requests in "));
+        line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Asserts that there were answers, and that none was an error.
+    #[track_caller]
+    pub(crate) fn assert_flawless(&self) {
+        let flaws = ["Socket errors", "Non-2xx", "unable to connect"];
+        let flawed = flaws.iter().any(|flaw| self.report.contains(flaw));
+        assert!(!flawed && self.requests() > 0, "{}", self.report);
+    }
+}
+
+/// What curl gets from a URL.
+#[track_caller]
+pub(crate) fn curl(url: &str) -> Vec<u8> {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "20",
+            url,
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| missing("curl", &error));
+    assert!(output.status.success(), "curl {url}: {}", text(&output));
+    output.stdout
+}
+
+fn text(output: &Output) -> String {
+    let parts = [&output.stdout, &output.stderr];
+    parts
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .concat()
+}
+
+fn missing(program: &str, error: &std::io::Error) -> ! {
+    panic!("cannot run {program}, which tests/all installs: {error}")
+}
