@@ -1,0 +1,139 @@
+//! A load made by wrk, and what it reports.
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::cpus::CpuPlan;
+use crate::interrupt;
+use crate::process;
+use crate::results::Errors;
+use crate::scenario::Load;
+
+/// wrk's own summary rounds its figures for people; its Lua hook has the exact ones.
+const REPORT_SCRIPT: &str = r#"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    '\nreport {"requests":%.0f,"duration_us":%.0f,"p50_us":%.0f,"p99_us":%.0f,' ..
+    '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"status":%.0f,"timeout":%.0f}}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect, e.read, e.write, e.status, e.timeout))
+end
+"#;
+
+/// How much longer than asked for a run may take.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What wrk counted.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) requests: u64,
+    pub(crate) duration_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) errors: Errors,
+}
+
+impl Report {
+    pub(crate) fn requests_per_s(&self) -> f64 {
+        self.requests as f64 / (self.duration_us / 1e6)
+    }
+}
+
+/// wrk and its script.
+pub(crate) struct Wrk<'a> {
+    program: &'a Path,
+    cpus: &'a CpuPlan,
+    dir: TempDir,
+}
+
+impl<'a> Wrk<'a> {
+    pub(crate) fn new(program: &'a Path, cpus: &'a CpuPlan) -> Result<Self> {
+        let dir = TempDir::new().context("cannot make a temporary directory")?;
+        fs::write(dir.path().join("report.lua"), REPORT_SCRIPT)?;
+        Ok(Self { program, cpus, dir })
+    }
+
+    /// Returns when wrk has ended and has been waited for, so that its CPU time is known.
+    pub(crate) fn run(&self, load: &Load, target: SocketAddr, seconds: u32) -> Result<Report> {
+        let mut command = self.command(load, target, seconds);
+        let mut child = Running(command.spawn().context("cannot start wrk")?);
+        let deadline = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
+        while child.0.try_wait()?.is_none() {
+            interrupt::check()?;
+            if Instant::now() > deadline {
+                bail!("wrk did not end in time");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut text = String::new();
+        if let Some(mut output) = child.0.stdout.take() {
+            output.read_to_string(&mut text)?;
+        }
+        parse_report(&text).with_context(|| format!("wrk reported nothing: {}", text.trim()))
+    }
+
+    fn command(&self, load: &Load, target: SocketAddr, seconds: u32) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .arg("--threads")
+            .arg(self.cpus.wrk_threads(load.connections).to_string())
+            .arg("--connections")
+            .arg(load.connections.to_string())
+            .arg("--duration")
+            .arg(format!("{seconds}s"))
+            .args(["--timeout", "5s"])
+            .arg("--script")
+            .arg(self.dir.path().join("report.lua"));
+        if load.close {
+            command.args(["--header", "Connection: close"]);
+        }
+        command.arg(format!("http://{target}{}", load.body.path()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        process::prepare(&mut command, &self.cpus.load);
+        command
+    }
+}
+
+/// Ends wrk when the wait for it is given up.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        process::end_group(&mut self.0);
+    }
+}
+
+fn parse_report(text: &str) -> Option<Report> {
+    let json = text.lines().find_map(|line| line.strip_prefix("report "))?;
+    serde_json::from_str(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_is_found_among_the_words_for_people() {
+        let text = "Running 1s test @ http://127.0.0.1/\n  1 threads\n\nreport {\"requests\":50000,\
+                    \"duration_us\":2000000,\"p50_us\":100,\"p99_us\":250,\
+                    \"errors\":{\"connect\":0,\"read\":1,\
+                    \"write\":0,\"status\":2,\"timeout\":0}}\n";
+        let report = parse_report(text).unwrap();
+        assert_eq!(report.requests_per_s(), 25_000.0);
+        assert_eq!(report.errors.total(), 3);
+        assert_eq!(parse_report("unable to connect\n"), None);
+    }
+}

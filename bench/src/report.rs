@@ -1,0 +1,367 @@
+//! The tables: the same cells for a terminal and for Markdown.
+
+use crate::products::Product;
+use crate::results::{Metric, Results, Row, Sample, ScenarioResult, Verdict, median};
+use crate::scenario::{Goal, ScenarioId};
+
+/// Rows of text under a heading. The first column is left-aligned, the others right-aligned.
+pub(crate) struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn of(result: &ScenarioResult) -> Self {
+        let columns = columns(result.scenario);
+        let mut header = vec![String::new()];
+        header.extend(
+            columns
+                .iter()
+                .map(|&(metric, _)| heading(metric, result.scenario)),
+        );
+        let rows = result.rows.iter().map(|row| {
+            let flag = if row.is_flagged() { " (!)" } else { "" };
+            let mut cells = vec![format!("{}{flag}", row.product.label())];
+            cells.extend(columns.iter().map(|&(metric, _)| cell(result, row, metric)));
+            cells
+        });
+        Self {
+            header,
+            rows: rows.collect(),
+        }
+    }
+
+    pub(crate) fn to_terminal(&self) -> String {
+        let widths: Vec<usize> = (0..self.header.len())
+            .map(|column| {
+                self.lines()
+                    .map(|line| line[column].chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let mut text = String::new();
+        for line in self.lines() {
+            let cells = line
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, &width))| {
+                    if column == 0 {
+                        format!("{cell:<width$}")
+                    } else {
+                        format!("{cell:>width$}")
+                    }
+                });
+            text += &format!("  {}\n", cells.collect::<Vec<_>>().join("   ").trim_end());
+        }
+        text
+    }
+
+    pub(crate) fn to_markdown(&self) -> String {
+        let mut text = String::new();
+        for (number, line) in self.lines().enumerate() {
+            text += &format!("| {} |\n", line.join(" | "));
+            if number == 0 {
+                text += &format!("|---|{}\n", "---:|".repeat(self.header.len() - 1));
+            }
+        }
+        text
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
+        std::iter::once(&self.header).chain(&self.rows)
+    }
+}
+
+/// All tables and verdicts, for a terminal.
+pub(crate) fn text(results: &Results) -> String {
+    let mut text = String::new();
+    for result in &results.scenarios {
+        text += &format!(
+            "\n{} [{}]\n",
+            result.scenario.title(),
+            result.scenario.name()
+        );
+        text += &Table::of(result).to_terminal();
+        let verdict = result
+            .verdict()
+            .map(|verdict| verdict_text(&verdict, result.scenario));
+        for line in remarks(result).into_iter().chain(verdict) {
+            text += &format!("  {line}\n");
+        }
+    }
+    text += "\n(x: relative to the better of HAProxy and nginx stream in that column)\n";
+    text + &noise(results) + "\n"
+}
+
+/// The columns of a scenario, and whether each is held against the better peer.
+fn columns(scenario: ScenarioId) -> Vec<(Metric, bool)> {
+    match scenario.load() {
+        Some(_) => vec![
+            (Metric::Throughput, true),
+            (Metric::P50, true),
+            (Metric::P99, true),
+            (Metric::ProxyCpu, true),
+            (Metric::MachineCpu, true),
+        ],
+        None => vec![(Metric::IdleBytes, true), (Metric::IdleCpu, false)],
+    }
+}
+
+fn heading(metric: Metric, scenario: ScenarioId) -> String {
+    let unit = scenario.unit();
+    match metric {
+        Metric::Throughput if unit == "MiB" => "MiB/s".to_owned(),
+        Metric::Throughput => format!("{unit}s/s"),
+        Metric::P50 => "p50 µs".to_owned(),
+        Metric::P99 => "p99 µs".to_owned(),
+        Metric::ProxyCpu => format!("proxy CPU µs/{unit}"),
+        Metric::MachineCpu => format!("machine CPU µs/{unit}"),
+        Metric::IdleBytes => "bytes/session".to_owned(),
+        Metric::IdleCpu => "CPU while idle".to_owned(),
+    }
+}
+
+fn cell(result: &ScenarioResult, row: &Row, metric: Metric) -> String {
+    let Some(value) = metric.of(&row.median) else {
+        return "–".to_owned();
+    };
+    let value = format_value(metric, value);
+    let compared = columns(result.scenario).contains(&(metric, true));
+    match result.ratio(row, metric).filter(|_| compared) {
+        Some(ratio) => format!("{value} ({ratio:.2}x)"),
+        None => value,
+    }
+}
+
+fn format_value(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Throughput | Metric::P50 | Metric::P99 | Metric::IdleBytes => thousands(value),
+        Metric::ProxyCpu | Metric::MachineCpu if value >= 100.0 => thousands(value),
+        Metric::ProxyCpu | Metric::MachineCpu => format!("{value:.1}"),
+        Metric::IdleCpu => format!("{value:.2} %"),
+    }
+}
+
+/// Whole numbers in groups of three digits.
+pub(crate) fn thousands(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    if value <= -0.5 {
+        format!("-{text}")
+    } else {
+        text
+    }
+}
+
+/// What a reader has to know about the rows of a table.
+pub(crate) fn remarks(result: &ScenarioResult) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for row in &result.rows {
+        let label = row.product.label();
+        if row.errors() > 0 {
+            let errors = row.rounds.iter().map(|round| round.errors);
+            let worst = errors
+                .max_by_key(|errors| errors.total())
+                .unwrap_or_default();
+            remarks.push(format!(
+                "(!) {label}: {} errors; the worst round: {} connect, {} read, {} write, \
+                 {} status, {} timeout",
+                row.errors(),
+                worst.connect,
+                worst.read,
+                worst.write,
+                worst.status,
+                worst.timeout
+            ));
+        }
+        remarks.extend(
+            row.failures
+                .iter()
+                .map(|failure| format!("(!) {label}: {failure}")),
+        );
+        remarks.extend(row.notes.iter().map(|note| format!("{label}: {note}")));
+    }
+    remarks
+}
+
+/// One sentence: the goal, what was reached, met or not, and the next goal.
+pub(crate) fn verdict_text(verdict: &Verdict, scenario: ScenarioId) -> String {
+    let [what, first, reached, then] = verdict_cells(verdict, scenario);
+    format!("goal: {what} at most {first}; then {then}; reached: {reached}")
+}
+
+/// The goals as a table.
+pub(crate) fn goals(results: &Results) -> Table {
+    let header = ["", "", "goal", "reached", "then"]
+        .map(str::to_owned)
+        .into();
+    let verdicts = results
+        .scenarios
+        .iter()
+        .filter_map(|r| Some((r.scenario, r.verdict()?)));
+    let rows = verdicts.map(|(scenario, verdict)| {
+        let mut cells = vec![scenario.title().to_owned()];
+        cells.extend(verdict_cells(&verdict, scenario));
+        cells
+    });
+    Table {
+        header,
+        rows: rows.collect(),
+    }
+}
+
+/// What is held against a goal, the goal, what was reached, and the next goal.
+fn verdict_cells(verdict: &Verdict, scenario: ScenarioId) -> [String; 4] {
+    let (what, unit, decimals) = match verdict.goal {
+        Goal::CpuRatio { .. } => (format!("proxy CPU per {}", scenario.unit()), "x", 2),
+        Goal::IdleBytes { .. } => ("memory per session".to_owned(), " bytes", 0),
+    };
+    // One digit more than the goal has, so that 0.334 does not look like 0.33.
+    let reached = match verdict.reached {
+        Some(value) => format!("{value:.*}{unit}", decimals + usize::from(decimals > 0)),
+        None => "–".to_owned(),
+    };
+    let judged = |goal: f64| {
+        let met = match verdict.reached {
+            None => "not measured",
+            Some(reached) if reached <= goal => "met",
+            Some(_) => "not met",
+        };
+        format!("{goal:.decimals$}{unit}: {met}")
+    };
+    [what, judged(verdict.first), reached, judged(verdict.then)]
+}
+
+/// How much of the machine went elsewhere, and whether that spoils the figures.
+pub(crate) fn noise(results: &Results) -> String {
+    const QUIET_PERCENT: f64 = 3.0;
+    let percent = |share: fn(&Sample) -> f64| -> Vec<f64> {
+        results
+            .all_rounds()
+            .map(|round| share(round) * 100.0)
+            .collect()
+    };
+    let worst = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+    let (foreign, stolen) = (percent(|r| r.foreign_share), percent(|r| r.stolen_share));
+    let (worst_foreign, worst_stolen) = (worst(&foreign), worst(&stolen));
+    let usual_foreign = median(foreign).unwrap_or(0.0);
+    let usual_stolen = median(stolen).unwrap_or(0.0);
+    let advice = if usual_foreign + usual_stolen > QUIET_PERCENT {
+        " That is too much for figures to rely on: repeat the run on a quiet machine."
+    } else {
+        ""
+    };
+    format!(
+        "Other programs took {usual_foreign:.1} % of the machine's CPU in the median round and \
+         {worst_foreign:.1} % in the worst; the hypervisor took {usual_stolen:.1} % and \
+         {worst_stolen:.1} %.{advice}"
+    )
+}
+
+/// The beginning of a line of progress, before the figure is there.
+pub(crate) fn progress_head(
+    round: u32,
+    rounds: u32,
+    scenario: ScenarioId,
+    product: Product,
+) -> String {
+    format!(
+        "round {round}/{rounds}  {:<17} {:<18} ",
+        scenario.name(),
+        product.label()
+    )
+}
+
+/// The rest of that line.
+pub(crate) fn progress_figures(scenario: ScenarioId, sample: &Sample) -> String {
+    let shown = columns(scenario).into_iter().filter_map(|(metric, _)| {
+        let value = format_value(metric, metric.of(&sample.figures)?);
+        Some(match metric {
+            Metric::Throughput => format!("{value:>7} {}", heading(metric, scenario)),
+            Metric::P50 => format!("p50 {value:>6} µs"),
+            Metric::P99 => format!("p99 {value:>6} µs"),
+            Metric::ProxyCpu => format!("CPU {value:>5} µs"),
+            Metric::MachineCpu => format!("machine {value:>5} µs"),
+            Metric::IdleBytes => format!("{value:>7} {}", heading(metric, scenario)),
+            Metric::IdleCpu => format!("CPU {value}"),
+        })
+    });
+    let mut line = shown.collect::<Vec<_>>().join("   ");
+    if sample.errors.total() > 0 {
+        line += &format!("   {} ERRORS", sample.errors.total());
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docs::tests::example_results;
+    use crate::results::tests::example;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(thousands(0.0), "0");
+        assert_eq!(thousands(999.6), "1 000");
+        assert_eq!(thousands(-1_234_567.0), "-1 234 567");
+    }
+
+    #[test]
+    fn a_table_has_a_ratio_beside_each_figure() {
+        let table = Table::of(&example(ScenarioId::Tiny64));
+        let text = table.to_markdown();
+        assert!(
+            text.contains(
+                "| ringway | 125 000 (1.25x) | 100 (1.00x) | 300 (1.50x) | 8.0 (0.80x) |"
+            )
+        );
+        assert_eq!(text.lines().count(), 5);
+        let terminal = table.to_terminal();
+        let line = terminal.lines().nth(2).unwrap();
+        assert!(line.starts_with("  HAProxy"), "{line}");
+    }
+
+    #[test]
+    fn a_busy_machine_is_named() {
+        let mut results = example_results();
+        assert!(noise(&results).ends_with("0.0 % and 0.0 %."));
+        for row in results
+            .scenarios
+            .iter_mut()
+            .flat_map(|result| &mut result.rows)
+        {
+            row.rounds[0].foreign_share = 0.5;
+        }
+        let text = noise(&results);
+        assert!(
+            text.contains("50.0 % in the worst") && text.contains("quiet machine"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn goals_are_met_or_not_met() {
+        let text = |id| verdict_text(&example(id).verdict().unwrap(), id);
+        assert_eq!(
+            text(ScenarioId::Tiny64),
+            "goal: proxy CPU per request at most 1.00x: met; then 0.95x: met; reached: 0.800x"
+        );
+        assert_eq!(
+            text(ScenarioId::Idle),
+            "goal: memory per session at most 512 bytes: not met; then 300 bytes: not met; \
+             reached: 800 bytes"
+        );
+        let mut alone = example(ScenarioId::Body1MiB);
+        alone.rows.retain(|row| !row.product.is_peer());
+        let verdict = alone.verdict().unwrap();
+        assert!(verdict_text(&verdict, ScenarioId::Body1MiB).contains("0.45x: not measured;"));
+    }
+}

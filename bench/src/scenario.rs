@@ -1,0 +1,212 @@
+//! What is measured, and the goal that ringway has set itself for it.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// One line of work for every product. The order is that of the run and of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ScenarioId {
+    /// Keep-alive, an answer of 2 bytes, 1 connection.
+    #[value(name = "tiny-1")]
+    #[serde(rename = "tiny-1")]
+    Tiny1,
+    /// Keep-alive, an answer of 2 bytes, 64 connections.
+    #[value(name = "tiny-64")]
+    #[serde(rename = "tiny-64")]
+    Tiny64,
+    /// Keep-alive, an answer of 2 bytes, 512 connections.
+    #[value(name = "tiny-512")]
+    #[serde(rename = "tiny-512")]
+    Tiny512,
+    /// Keep-alive, answers of 16 KiB, 32 connections.
+    #[value(name = "16k")]
+    #[serde(rename = "16k")]
+    Body16KiB,
+    /// Keep-alive, answers of 1 MiB, 8 connections.
+    #[value(name = "1m")]
+    #[serde(rename = "1m")]
+    Body1MiB,
+    /// A connection per request, 64 at a time.
+    Connection,
+    /// The same, with TCP_DEFER_ACCEPT on the listening sockets.
+    ConnectionDefer,
+    /// Sessions that do nothing: memory of each, CPU of all.
+    Idle,
+}
+
+/// What the web servers answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Tiny,
+    KiB16,
+    MiB1,
+}
+
+impl Body {
+    pub(crate) const ALL: [Self; 3] = [Self::Tiny, Self::KiB16, Self::MiB1];
+
+    /// What a tiny answer says.
+    pub(crate) const TINY_TEXT: &str = "ok";
+
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Tiny => "/tiny",
+            Self::KiB16 => "/16k",
+            Self::MiB1 => "/1m",
+        }
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Tiny => Self::TINY_TEXT.len(),
+            Self::KiB16 => 16 * 1024,
+            Self::MiB1 => 1024 * 1024,
+        }
+    }
+}
+
+/// A load that wrk makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) body: Body,
+    pub(crate) connections: u32,
+    /// Each request opens and closes a connection.
+    pub(crate) close: bool,
+    /// `TCP_DEFER_ACCEPT` on the proxy's listening socket.
+    pub(crate) defer_accept: bool,
+}
+
+/// What ringway must reach, and what it reaches for after that.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Goal {
+    /// CPU per unit, relative to the better peer.
+    CpuRatio { first: f64, then: f64 },
+    /// Private memory of an idle session.
+    IdleBytes { first: f64, then: f64 },
+}
+
+impl ScenarioId {
+    /// What `--quick` runs: one of each kind of work.
+    pub(crate) const QUICK: [Self; 4] = [
+        Self::Tiny64,
+        Self::Body1MiB,
+        Self::ConnectionDefer,
+        Self::Idle,
+    ];
+
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// The heading of its table.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Tiny1 => "Keep-alive, tiny answers, 1 connection",
+            Self::Tiny64 => "Keep-alive, tiny answers, 64 connections",
+            Self::Tiny512 => "Keep-alive, tiny answers, 512 connections",
+            Self::Body16KiB => "Keep-alive, 16 KiB answers, 32 connections",
+            Self::Body1MiB => "Keep-alive, 1 MiB answers, 8 connections",
+            Self::Connection => "A connection per request, 64 at a time",
+            Self::ConnectionDefer => "A connection per request, 64 at a time, TCP_DEFER_ACCEPT",
+            Self::Idle => "Idle sessions",
+        }
+    }
+
+    /// Two short lines under a group of bars.
+    pub(crate) fn axis_label(self) -> [&'static str; 2] {
+        match self {
+            Self::Tiny1 => ["tiny", "1 conn."],
+            Self::Tiny64 => ["tiny", "64 conn."],
+            Self::Tiny512 => ["tiny", "512 conn."],
+            Self::Body16KiB => ["16 KiB", "32 conn."],
+            Self::Body1MiB => ["1 MiB", "8 conn."],
+            Self::Connection => ["connection", "per request"],
+            Self::ConnectionDefer => ["the same,", "deferred"],
+            Self::Idle => ["idle", ""],
+        }
+    }
+
+    /// What is counted. For 1 MiB answers a request is a MiB.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Tiny1 | Self::Tiny64 | Self::Tiny512 | Self::Body16KiB => "request",
+            Self::Body1MiB => "MiB",
+            Self::Connection | Self::ConnectionDefer => "connection",
+            Self::Idle => "session",
+        }
+    }
+
+    /// `None`: the sessions are made by the runner itself.
+    pub(crate) fn load(self) -> Option<Load> {
+        let keep_alive = |body, connections| Load {
+            body,
+            connections,
+            close: false,
+            defer_accept: false,
+        };
+        let closing = |defer_accept| Load {
+            close: true,
+            defer_accept,
+            ..keep_alive(Body::Tiny, 64)
+        };
+        match self {
+            Self::Tiny1 => Some(keep_alive(Body::Tiny, 1)),
+            Self::Tiny64 => Some(keep_alive(Body::Tiny, 64)),
+            Self::Tiny512 => Some(keep_alive(Body::Tiny, 512)),
+            Self::Body16KiB => Some(keep_alive(Body::KiB16, 32)),
+            Self::Body1MiB => Some(keep_alive(Body::MiB1, 8)),
+            Self::Connection => Some(closing(false)),
+            Self::ConnectionDefer => Some(closing(true)),
+            Self::Idle => None,
+        }
+    }
+
+    pub(crate) fn goal(self) -> Option<Goal> {
+        match self {
+            Self::Tiny1 => None,
+            Self::Tiny64 | Self::Tiny512 => Some(Goal::CpuRatio {
+                first: 1.00,
+                then: 0.95,
+            }),
+            Self::Body16KiB => Some(Goal::CpuRatio {
+                first: 0.85,
+                then: 0.75,
+            }),
+            Self::Body1MiB => Some(Goal::CpuRatio {
+                first: 0.45,
+                then: 0.33,
+            }),
+            Self::Connection | Self::ConnectionDefer => Some(Goal::CpuRatio {
+                first: 1.00,
+                then: 0.90,
+            }),
+            Self::Idle => Some(Goal::IdleBytes {
+                first: 512.0,
+                then: 300.0,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_and_json_use_the_same_names() {
+        for id in ScenarioId::value_variants() {
+            let json = serde_json::to_string(id).unwrap();
+            assert_eq!(json, format!("\"{}\"", id.name()));
+        }
+    }
+
+    #[test]
+    fn only_idle_sessions_come_from_the_runner() {
+        for &id in ScenarioId::value_variants() {
+            assert_eq!(id.load().is_none(), id == ScenarioId::Idle);
+        }
+    }
+}
