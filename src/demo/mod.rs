@@ -49,7 +49,13 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     let text = scene.config();
     let config = Config::parse(&text).expect("the demo's configuration is valid");
     // Standard output may be closed; the demo goes on.
-    let _ = write!(io::stdout(), "{scene}");
+    let mut out = io::stdout();
+    for (wanted, got) in [(options.port, balancer), (options.admin_port, admin)] {
+        if got.port() != wanted {
+            let _ = writeln!(out, "Port {wanted} is taken; it is {} instead.", got.port());
+        }
+    }
+    let _ = write!(out, "{scene}");
     control::run(None, config)
 }
 

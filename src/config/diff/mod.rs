@@ -27,8 +27,6 @@ pub struct SettingChange {
     pub old: Option<String>,
     /// Its value from now on.
     pub new: Option<String>,
-    /// Whether a reload cannot apply it.
-    pub needs_restart: bool,
 }
 
 /// What happens to a listener; its name is its identity.
@@ -141,21 +139,11 @@ fn global_settings(old: &Config, new: &Config) -> Vec<SettingChange> {
     for ((table, old), (_, new)) in tables(old).into_iter().zip(tables(new)) {
         for mut change in changed(old, new) {
             change.key = format!("{table}.{}", change.key);
-            change.needs_restart = NEED_RESTART.contains(&change.key.as_str());
             changes.push(change);
         }
     }
     changes
 }
-
-/// Threads are made once, the log's format is chosen before its first record, and the admin port is
-/// how people watch a reload.
-const NEED_RESTART: [&str; 4] = [
-    "process.workers",
-    "process.pin_workers",
-    "admin.listen",
-    "log.format",
-];
 
 fn listeners(old: &Config, new: &Config) -> Vec<ListenerChange> {
     let find = |config: &Config, name: &str| -> Option<usize> {
@@ -302,7 +290,6 @@ fn changed(old: Vec<Setting>, new: Vec<Setting>) -> Vec<SettingChange> {
         key: key.to_owned(),
         old,
         new,
-        needs_restart: false,
     };
     differ.map(change).collect()
 }

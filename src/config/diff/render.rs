@@ -10,11 +10,6 @@ impl Difference {
         self.settings.is_empty() && self.listeners.is_empty() && self.pools.is_empty()
     }
 
-    /// The keys whose new values wait for a restart.
-    pub fn needing_restart(&self) -> impl Iterator<Item = &SettingChange> {
-        self.settings.iter().filter(|change| change.needs_restart)
-    }
-
     /// All of it in one line, `no changes` if there is nothing. `sessions` tells how many sessions
     /// a removed server still has.
     pub fn render(&self, sessions: impl Fn(&ServerId) -> u64) -> String {
@@ -95,11 +90,7 @@ fn render_listener(change: &ListenerChange) -> String {
 fn render_setting(change: &SettingChange) -> String {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
     let (old, new) = (value(&change.old), value(&change.new));
-    let restart = match change.needs_restart {
-        true => " (needs a restart)",
-        false => "",
-    };
-    format!("{} {old} -> {new}{restart}", change.key)
+    format!("{} {old} -> {new}", change.key)
 }
 
 fn listed(addresses: &[Address]) -> String {
