@@ -48,11 +48,14 @@ impl Gate {
     /// Takes a place; `false`: none is left.
     #[inline]
     pub fn try_enter(&self) -> bool {
-        if self.taken.fetch_add(1, Ordering::SeqCst) < self.limit() {
-            return true;
-        }
-        self.taken.fetch_sub(1, Ordering::SeqCst);
-        false
+        // Not an addition that is taken back: whoever left in between would see a gate that is
+        // over its limit, and wake nobody.
+        let limit = self.limit();
+        let one_more = |taken| (taken < limit).then(|| taken + 1);
+        let taken = &self.taken;
+        taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
     }
 
     /// Takes a place, or notes that `worker` waits for one.
