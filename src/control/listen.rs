@@ -226,6 +226,7 @@ fn set_before_bind(socket: &Socket, address: SocketAddr, options: &Options) -> i
 /// What accepted sockets take over from the listening one.
 fn set_inherited(socket: &Socket, options: &Options) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(options.keepalive_idle)
         .with_interval(options.keepalive_interval)

@@ -23,7 +23,7 @@ pub(super) fn start(config_path: Option<&Path>, config: Config) -> Result<Proces
     let cpus = Cpus::detect().place(config.process.workers, config.process.pin_workers);
     let capacity = capacity(&config, cpus.0.len())?;
     let mut process = prepare(config_path, config, cpus.0.len(), capacity.sessions_max)?;
-    process.workers = spawn(&process.shared(), &cpus, capacity.sessions_max, features)?;
+    process.workers = spawn(&process.shared(), &cpus, capacity, features)?;
     announce(&process, &cpus, capacity);
     Ok(process)
 }
@@ -106,14 +106,20 @@ fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
 fn spawn(
     shared: &Arc<Shared>,
     cpus: &WorkerCpus,
-    sessions_max: u32,
+    capacity: Capacity,
     features: Features,
 ) -> Result<Workers, Error> {
+    let Capacity {
+        sessions_max,
+        pipes_max,
+        ..
+    } = capacity;
     let start = |(index, &cpu)| {
         let placement = Placement {
             index,
             cpu,
             sessions_max,
+            pipes_max,
             features,
         };
         worker::spawn(shared, placement)
