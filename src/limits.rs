@@ -62,14 +62,15 @@ pub const SPLICE_MORE_LIKELY_BYTES: usize = 64 * 1024;
 /// megabyte; above 256 KiB nothing more was measured.
 pub const PIPE_BYTES: usize = 256 * 1024;
 
-/// Pipes one worker keeps for reuse when nothing is in them.
-pub const IDLE_PIPES: usize = 64;
+/// Pipes one worker may have. Destinations that do not read keep theirs; four workers then hold 64
+/// MiB, which is what the kernel lets an unprivileged user have in full-size pipes (pipe(7)).
+pub const PIPES_PER_WORKER: usize = 64;
 
 /// Resolution of the timer wheel. Half of the smallest timeout the configuration accepts.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// How soon an operation is tried again that failed because buffers or kernel memory had run out.
-pub const STARVED_RETRY: Duration = Duration::from_millis(10);
+/// How soon an operation is tried again that failed for want of kernel memory or a descriptor.
+pub const SHORTAGE_RETRY: Duration = Duration::from_millis(10);
 
 /// Such failures in a row after which a session is ended.
 pub const MEMORY_FAILURES_MAX: u8 = 3;
@@ -118,7 +119,7 @@ pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// Descriptors kept for the pipes of splicing directions, per worker.
-pub const DESCRIPTORS_FOR_PIPES: u64 = 2 * IDLE_PIPES as u64;
+pub const DESCRIPTORS_FOR_PIPES: u64 = 2 * PIPES_PER_WORKER as u64;
 
 /// Descriptors a worker itself holds: its ring, its eventfd, and one to spare for each.
 pub const DESCRIPTORS_PER_WORKER: u64 = 4;
@@ -135,6 +136,9 @@ pub const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
 
 /// How long a shutdown waits for workers that were told to stop, beyond [`RING_DRAIN`].
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a worker tells that one of its listening sockets is at a limit.
+pub const LIMIT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the log repeats that one listener or server is in the same kind of trouble.
 pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);

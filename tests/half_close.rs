@@ -72,6 +72,52 @@ fn each_side_goes_on_in_small_steps_after_the_other_has_finished() {
 }
 
 #[test]
+fn an_answer_that_takes_its_time_still_arrives() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.send("question");
+    client.finish();
+    accepted.expect("question");
+    accepted.expect_end(End::Fin);
+    // Long enough for the balancer to watch whether the client is still there.
+    thread::sleep(Duration::from_millis(1500));
+    accepted.send("answer");
+    client.expect("answer");
+    thread::sleep(Duration::from_millis(1500));
+    accepted.send("afterthought");
+    accepted.finish();
+    assert_eq!(client.receive_rest(), (b"afterthought".to_vec(), End::Fin));
+    balancer.wait_closed("client", "finished", 1);
+}
+
+#[test]
+fn a_reader_that_has_finished_and_stalls_costs_nothing() {
+    // Large pieces are spliced, small ones copied.
+    for (piece, pause_us) in [(64 * 1024, 0), (1000, 100)] {
+        let server = Server::listen();
+        let balancer = Balancer::start(&Config::to([server.address()]));
+        let client = support::slow_client(&balancer);
+        let accepted = server.accept();
+        let (pause, patience) = (Duration::from_micros(pause_us), Duration::from_millis(300));
+        let sent = accepted.send_pieces_until_stuck(piece, pause, patience);
+        client.finish();
+        accepted.expect_end(End::Fin);
+        let process = balancer.process();
+        let (before, threads) = (process.cpu(), process.threads());
+        thread::sleep(Duration::from_secs(1));
+        let used = process.cpu().saturating_sub(before);
+        assert!(used < Duration::from_millis(50), "{used:?} in one second");
+        assert_eq!(process.threads(), threads, "no helper thread of the ring's");
+
+        accepted.finish();
+        let (received, end) = client.receive_rest();
+        assert_eq!((received.len(), end), (sent, End::Fin));
+    }
+}
+
+#[test]
 fn both_sides_finish_at_the_same_time_and_lose_nothing() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));

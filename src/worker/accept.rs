@@ -13,7 +13,7 @@ use super::route::LocalRoute;
 use super::session::{IN, Session};
 use super::snapshot::{ListeningSocket, Snapshot};
 use super::token::{GENERATION_MASK, Op, Token};
-use crate::limits::{ACCEPT_PAUSE, ACCEPTORS_MAX, MULTISHOT_ACCEPT_ROOM};
+use crate::limits::{ACCEPT_PAUSE, ACCEPTORS_MAX, LIMIT_NOTICE_INTERVAL, MULTISHOT_ACCEPT_ROOM};
 use crate::telemetry::Notice;
 
 /// One listening socket of this worker.
@@ -27,6 +27,8 @@ pub(super) struct Acceptor {
     in_flight: InFlight,
     /// Accepted, and over a limit: they wait for a place.
     parked: VecDeque<Fd>,
+    /// When it may be told again that it is at a limit.
+    next_notice_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,7 @@ impl<K: Kernel> Worker<K> {
             state: State::Accepting,
             in_flight: InFlight::Nothing,
             parked: VecDeque::new(),
+            next_notice_ms: 0,
         });
         self.arm_accept(id);
         id
@@ -163,7 +166,14 @@ impl<K: Kernel> Worker<K> {
 
     /// Places may be free: serves parked connections, then accepts again.
     pub(super) fn serve_waiting(&mut self) {
-        for id in self.acceptor_ids() {
+        // Each time another one first, or at a limit on all sessions the first would take every
+        // place that becomes free.
+        let mut ids = self.acceptor_ids();
+        if !ids.is_empty() {
+            self.first_served = (self.first_served + 1) % ids.len();
+            ids.rotate_left(self.first_served);
+        }
+        for id in ids {
             self.serve_parked(id);
             let acceptor = &mut self.acceptors[id];
             if acceptor.state == State::Full && acceptor.parked.is_empty() {
@@ -240,6 +250,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn let_go(&mut self, id: usize) {
+        // The descriptor lives until all workers have let go, and what connects to it meanwhile
+        // would never be accepted.
+        self.kernel.stop_listening(self.acceptors[id].fd);
         self.timers.clear(self.first_acceptor_timer + id as u32);
         self.acceptors.remove(id);
     }
@@ -254,9 +267,19 @@ impl<K: Kernel> Worker<K> {
         self.acceptors[id].parked.push_back(fd);
         if self.acceptors[id].state == State::Accepting {
             self.acceptors[id].state = State::Full;
-            let listener = Arc::clone(&self.acceptors[id].route.listener.name);
-            self.shared.notices.push(Notice::LimitReached { listener });
+            self.notice_limit(id);
             self.cancel_accept(id);
+        }
+    }
+
+    /// Each notice wakes the control thread, and at a limit every connection would be a reason.
+    fn notice_limit(&mut self, id: usize) {
+        let now_ms = self.now_ms();
+        let acceptor = &mut self.acceptors[id];
+        if now_ms >= acceptor.next_notice_ms {
+            acceptor.next_notice_ms = now_ms + LIMIT_NOTICE_INTERVAL.as_millis() as u64;
+            let listener = Arc::clone(&acceptor.route.listener.name);
+            self.shared.notices.push(Notice::LimitReached { listener });
         }
     }
 
@@ -287,11 +310,11 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Nobody more is let in while those who are in cannot be served.
-    pub(super) fn pause_accepting(&mut self) {
+    pub(super) fn pause_accepting(&mut self, errno: i32) {
         for id in self.acceptor_ids() {
             if self.acceptors[id].state == State::Accepting {
                 self.cancel_accept(id);
-                self.pause(id, libc::EMFILE);
+                self.pause(id, errno);
             }
         }
     }
