@@ -38,8 +38,7 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     control::block_signals()?;
     let servers = web::start(["web-01", "web-02"])
         .map_err(|cause| cannot_open("cannot start the demo's web servers", cause))?;
-    let balancer = free_port(options.port)?;
-    let admin = free_port(options.admin_port)?;
+    let [balancer, admin] = free_ports([options.port, options.admin_port])?;
     let scene = Scene {
         balancer,
         admin,
@@ -51,7 +50,8 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     // Standard output may be closed; the demo goes on.
     let mut out = io::stdout();
     for (wanted, got) in [(options.port, balancer), (options.admin_port, admin)] {
-        if got.port() != wanted {
+        // 0 leaves the choice to the kernel: that is not a port that somebody could have.
+        if wanted != 0 && got.port() != wanted {
             let _ = writeln!(out, "Port {wanted} is taken; it is {} instead.", got.port());
         }
     }
@@ -59,17 +59,26 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     control::run(None, config)
 }
 
-/// The wanted port on loopback, or the next one that nobody has.
-fn free_port(wanted: u16) -> Result<SocketAddr, control::Error> {
+/// A free port for each wanted one. Each is held until all are found, or one could be found twice.
+fn free_ports<const N: usize>(wanted: [u16; N]) -> Result<[SocketAddr; N], control::Error> {
+    let mut held = Vec::with_capacity(N);
+    let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (wanted, found) in wanted.into_iter().zip(&mut found) {
+        let listener = listen_near(wanted)?;
+        let address = listener.local_addr();
+        *found = address.map_err(|cause| cannot_open("cannot listen", cause))?;
+        held.push(listener);
+    }
+    Ok(found)
+}
+
+/// On the wanted port of the loopback address, or the next one that nobody has.
+fn listen_near(wanted: u16) -> Result<TcpListener, control::Error> {
     let last = wanted.saturating_add(PORTS_TRIED);
     let mut cause = io::Error::from(io::ErrorKind::AddrInUse);
     for port in wanted..=last {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => {
-                return listener
-                    .local_addr()
-                    .map_err(|e| cannot_open("cannot listen", e));
-            }
+            Ok(listener) => return Ok(listener),
             Err(error) => cause = error,
         }
     }
@@ -188,6 +197,18 @@ mod tests {
     fn a_port_that_is_taken_is_passed_over() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert_ne!(free_port(port).unwrap().port(), port);
+        let [found] = free_ports([port]).unwrap();
+        assert_ne!(found.port(), port);
+    }
+
+    #[test]
+    fn one_port_that_is_wanted_twice_is_found_once() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        for wanted in [port, 0] {
+            let [first, second] = free_ports([wanted; 2]).unwrap();
+            assert_ne!(first, second);
+        }
     }
 }
