@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::config::Config;
 use crate::control;
 
@@ -22,11 +24,20 @@ pub struct Options {
     pub admin_port: u16,
 }
 
+/// The parts of the descriptor limit of which sessions get one each: here a session has the web
+/// server's socket, too, which is three, and what is left is for everything else.
+const DESCRIPTOR_PARTS: u64 = 5;
+
+/// More sessions than this there cannot be: each takes a source port towards one of two servers.
+const SESSIONS_PORTS_ALLOW: u32 = 1 << 16;
+
 /// What runs where.
 struct Scene {
     balancer: SocketAddr,
     admin: SocketAddr,
     servers: [SocketAddr; 2],
+    /// `None`: the descriptor limit is high enough for any number.
+    max_connections: Option<u32>,
 }
 
 /// Runs until a signal ends it.
@@ -43,6 +54,7 @@ pub fn run(options: Options) -> Result<(), control::Error> {
         balancer,
         admin,
         servers,
+        max_connections: max_connections(),
     };
 
     let text = scene.config();
@@ -88,6 +100,14 @@ fn listen_near(wanted: u16) -> Result<TcpListener, control::Error> {
     ))
 }
 
+/// How many sessions there may be, so that the web servers have a descriptor for each as well.
+fn max_connections() -> Option<u32> {
+    // The balancer raises the soft limit to the hard one.
+    let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let sessions = u32::try_from(limit / DESCRIPTOR_PARTS).unwrap_or(u32::MAX);
+    (sessions < SESSIONS_PORTS_ALLOW).then_some(sessions.max(1))
+}
+
 fn cannot_open(what: &str, cause: io::Error) -> control::Error {
     control::Error::Open {
         what: what.to_owned(),
@@ -101,9 +121,13 @@ impl Scene {
             balancer,
             admin,
             servers: [first, second],
+            max_connections,
         } = self;
+        let process = max_connections.map_or_else(String::new, |sessions| {
+            format!("[process]\nmax_connections = {sessions}\n\n")
+        });
         format!(
-            r#"[admin]
+            r#"{process}[admin]
 listen = "{admin}"
 
 [[listener]]
@@ -129,6 +153,7 @@ impl fmt::Display for Scene {
             balancer,
             admin,
             servers: [first, second],
+            ..
         } = self;
         writeln!(
             f,
@@ -185,11 +210,19 @@ mod tests {
             balancer: at(8080),
             admin: at(9900),
             servers: [at(1), at(2)],
+            max_connections: None,
         };
-        let config = Config::parse(&scene.config()).unwrap();
-        assert_eq!(config.pools[0].servers.len(), 2);
-        for line in scene.config().lines() {
-            assert!(scene.to_string().contains(line));
+        for max_connections in [None, Some(204)] {
+            let scene = Scene {
+                max_connections,
+                ..scene
+            };
+            let config = Config::parse(&scene.config()).unwrap();
+            assert_eq!(config.process.max_connections, max_connections);
+            assert_eq!(config.pools[0].servers.len(), 2);
+            for line in scene.config().lines() {
+                assert!(scene.to_string().contains(line));
+            }
         }
     }
 
