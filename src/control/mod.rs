@@ -51,7 +51,8 @@ use self::signals::{Signal, Signals};
 use crate::config::{Config, Errors};
 use crate::limits::HOUSEKEEPING;
 
-/// Runs until a signal ends it. `config_path` is what SIGHUP reads again.
+/// Runs until a signal ends it. `config_path` is what SIGHUP reads again; without one, SIGHUP ends
+/// it as SIGTERM does.
 ///
 /// A program that has started threads before has to have called [`block_signals`] before that.
 ///
@@ -98,7 +99,8 @@ async fn operate(process: &mut Process, signals: &Signals) -> Result<&'static st
             signal = signals.next() => match (signal?, &mut reloads) {
                 (Signal::Shutdown(name), _) => return Ok(name),
                 (Signal::Reload, Some(reloads)) => reloads.request(),
-                (Signal::Reload, None) => tracing::warn!("SIGHUP: there is no file to read again"),
+                // Nothing to read again: the terminal has gone, and the demo with it.
+                (Signal::Reload, None) => return Ok("SIGHUP"),
             },
             read = requests::read(&mut reloads) => reload::finish(process, read),
             _ = housekeeping.tick() => {
