@@ -83,9 +83,11 @@ pub(super) fn finish(process: &mut Process, read: Option<Read>) {
 fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
     let known = process.known();
     let plan = plan(&known, &config);
-    let opened = listen::open(&plan.open, known.workers)?;
+    let opened = listen::bind_all(&plan.open, known.workers)?;
     let access_log =
         OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    // Last: who has connected would be reset if anything were refused after it.
+    listen::listen_on(&plan.open, &opened)?;
     // From here on nothing can fail.
     let changes = describe(process, &plan, &config);
     exchange_sockets(process, &plan, opened);
