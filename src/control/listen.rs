@@ -30,7 +30,7 @@ const UNIX_SOCKET_MODE: u32 = 0o666;
 pub(super) struct Options {
     backlog: u32,
     defer_accept: bool,
-    v6only: bool,
+    pub(super) v6only: bool,
     freebind: bool,
     user_timeout: Duration,
     keepalive_idle: Duration,
