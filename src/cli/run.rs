@@ -7,6 +7,9 @@ use crate::{config, control};
 
 /// Runs until a signal ends it.
 pub(super) fn run(path: &Path) -> Exit {
+    if let Err(error) = control::hold_reloads() {
+        return complain(&error);
+    }
     let (config, warnings) = match config::load(path) {
         Ok(loaded) => loaded,
         Err(error) => return complain_of_config(error),

@@ -41,7 +41,12 @@ pub(super) fn prepare(
     };
     let plan = plan(&nothing, &config);
     let mut sockets = Sockets::default();
-    let opened = listen::open_at_start(&plan.open, workers)?;
+    let opened = listen::bind_all_at_start(&plan.open, workers)?;
+    let access_log =
+        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
+    // Last: who has connected would be reset if anything failed after it.
+    listen::listen_on(&plan.open, &opened)?;
     let addresses = plan.open.iter().map(|request| request.address.clone());
     sockets.open.extend(addresses.zip(opened));
 
@@ -49,11 +54,8 @@ pub(super) fn prepare(
     let shared = Shared::new(snapshot, workers, sessions_max)
         .map_err(Error::internal("cannot make the workers' mailboxes"))?;
     let shared = Arc::new(shared);
-    let access_log =
-        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
     let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
         .map_err(Error::internal("cannot start the access log's thread"))?;
-    let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
     let registry = registry(Arc::clone(&shared), config, plan, &access_log);
     Ok(Process {
         sockets,
