@@ -1,7 +1,7 @@
 //! Through a pipe: readiness from the ring, then splice(2) on the worker's own thread. For bulk.
 //!
-//! `IORING_OP_SPLICE` is not used: the kernel hands each one to a helper thread, which costs three
-//! to five times as much (see `docs/benchmarks.md`).
+//! `IORING_OP_SPLICE` is not used: the kernel hands each one to a helper thread, which costs half as
+//! much again and more (see `docs/benchmarks.md`).
 
 use std::io;
 
