@@ -3,9 +3,10 @@
 mod support;
 
 use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
-use support::{Balancer, Config, End, Peer, Port, Server, Service};
+use support::{Balancer, Config, End, Peer, Port, Server, Service, eventually};
 use tempfile::TempDir;
 
 /// Enough for the stream to turn to splicing.
@@ -182,9 +183,23 @@ fn a_listener_that_defers_accept_serves_clients_that_speak_first() {
     let server = Service::echo();
     let config = Config::to([server.address()]).listener("defer_accept = true");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    client.send("hello");
-    client.expect("hello");
+    // A silent client is not accepted: not for a second, after which the kernel gives it up.
+    let opened_by_both = |before: f64| {
+        let started = Instant::now();
+        let silent = balancer.connect();
+        let client = balancer.connect();
+        client.send("hello");
+        client.expect("hello");
+        let opened = balancer.metrics().opened() - before;
+        drop((client, silent));
+        balancer.wait_active(0);
+        (started.elapsed() < Duration::from_millis(900)).then_some(opened)
+    };
+    let opened = eventually(|| {
+        let before = balancer.metrics().opened();
+        opened_by_both(before).ok_or("a machine with less to do".to_owned())
+    });
+    assert_eq!(opened, 1.0);
 }
 
 /// A question, an answer, and both ends.

@@ -48,6 +48,40 @@ fn an_admin_port_that_another_program_has_ends_the_start_with_71() {
     let _holder = Server::listen_at(config.admin_address());
     let mut balancer = Launch::default().spawn(&config);
     assert_eq!(balancer.wait_for_exit().code(), Some(71));
+    let (log, holder) = (balancer.log(), format!("(pid {})", std::process::id()));
+    assert!(log.contains("admin") && log.contains(&holder), "{log}");
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_ends_the_start_with_71() {
+    let server = Server::listen();
+    let config = Config::to([server.address()]).access_log("/nonexistent/access.log");
+    let mut balancer = Launch::default().spawn(&config);
+    assert_eq!(balancer.wait_for_exit().code(), Some(71));
+    let complaint = "ringway: cannot open the access log /nonexistent/access.log: No such file";
+    let log = balancer.log();
+    assert!(log.starts_with(complaint), "{log}");
+}
+
+#[test]
+fn a_log_in_json_has_nothing_else_in_it() {
+    let server = Server::listen();
+    let config = Config::to([server.address()])
+        .log("format = \"json\"")
+        .and_pool("unused", [server.address()]);
+    let mut balancer = Balancer::start(&config);
+    balancer.reload(&config);
+    let records: Vec<serde_json::Value> = balancer
+        .log()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let warnings = records.iter().filter(|record| record["level"] == "WARN");
+    let warnings: Vec<_> = warnings
+        .map(|record| record["message"].to_string())
+        .collect();
+    assert_eq!(warnings.len(), 2, "at the start and at the reload");
+    assert!(warnings.iter().all(|text| text.contains("unused")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::exit::{Exit, complain, complain_of_config, warn};
+use crate::config::LogFormat;
 use crate::{config, control};
 
 /// Runs until a signal ends it.
@@ -14,7 +15,10 @@ pub(super) fn run(path: &Path) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return complain_of_config(error),
     };
-    warn(&warnings);
+    match config.log.format {
+        LogFormat::Text => warn(&warnings),
+        LogFormat::Json => control::log_warnings(&config, &warnings),
+    }
     match control::run(Some(path), config) {
         Ok(()) => Exit::Success,
         Err(error) => complain(&error),

@@ -314,7 +314,7 @@ impl ListenError {
     fn new(request: &Request, cause: io::Error) -> Self {
         let in_use = cause.kind() == io::ErrorKind::AddrInUse;
         let holder = match request.address {
-            Address::Tcp(address) if in_use => port_holder::find(address.port()),
+            Address::Tcp(address) if in_use => port_holder::find(address),
             _ => None,
         };
         let orphaned = in_use
@@ -323,7 +323,7 @@ impl ListenError {
                 Address::Unix(path) => is_socket(path),
             };
         let hint = match holder {
-            Some(holder) => Some(format!("{holder} has it: stop that or choose another port")),
+            Some(holder) => Some(holder.advice()),
             None => hint(&request.address, &cause),
         };
         Self {

@@ -48,7 +48,7 @@ use self::requests::Requests;
 pub use self::resolve::resolve;
 use self::signals::{Signal, Signals};
 pub use self::signals::{block as block_signals, hold_reloads};
-use crate::config::{Config, Errors};
+use crate::config::{Config, Diagnostic, Errors};
 use crate::limits::HOUSEKEEPING;
 
 /// Runs until a signal ends it. `config_path` is what SIGHUP reads again; without one, SIGHUP ends
@@ -73,9 +73,16 @@ pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
     tokio_uring::start(serve(process))
 }
 
+/// Starts logging as a configuration says, and logs what may not be meant in it: for a log that
+/// programs read. People are shown the place in the file.
+pub fn log_warnings(config: &Config, warnings: &[Diagnostic]) {
+    log::init(&config.log);
+    reload::log_warnings(warnings);
+}
+
 async fn serve(mut process: Process) -> Result<(), Error> {
     let signals = Signals::new()?;
-    let notices = notices::log(process.shared());
+    let notices = notices::log(Rc::clone(&process.registry));
     tokio_uring::spawn(async {
         if let Err(error) = notices.await {
             tracing::error!("{error}");

@@ -46,7 +46,11 @@ fn in_one_line(errors: &Errors) -> String {
 fn one_line(diagnostic: &Diagnostic) -> String {
     let Position { line, column } = diagnostic.position;
     let file = diagnostic.file.as_deref().unwrap_or_default();
-    format!("{file}:{line}:{column}: {}", diagnostic.message)
+    let what = &diagnostic.message;
+    match &diagnostic.help {
+        Some(help) => format!("{file}:{line}:{column}: {what} ({help})"),
+        None => format!("{file}:{line}:{column}: {what}"),
+    }
 }
 
 /// Applies what was read, or says why not. `None`: nothing could be read at all.
@@ -63,15 +67,20 @@ pub(super) fn finish(process: &mut Process, read: Option<Read>) {
             registry.reloads.last_error = None;
             let generation = registry.snapshot.generation;
             tracing::info!(generation, "reloaded: {changes}");
-            for warning in &warnings {
-                tracing::warn!("{}", one_line(warning));
-            }
+            log_warnings(&warnings);
         }
         Err(error) => {
             tracing::error!("reload refused, nothing has changed: {error}");
             registry.reloads.failed += 1;
             registry.reloads.last_error = Some(error);
         }
+    }
+}
+
+/// One record each.
+pub(super) fn log_warnings(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        tracing::warn!("{}", one_line(warning));
     }
 }
 
@@ -84,8 +93,7 @@ fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
     let known = process.known();
     let plan = plan(&known, &config);
     let opened = listen::bind_all(&plan.open, known.workers)?;
-    let access_log =
-        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
     // Last: who has connected would be reset if anything were refused after it.
     listen::listen_on(&plan.open, &opened)?;
     // From here on nothing can fail.

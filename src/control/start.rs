@@ -1,7 +1,8 @@
 //! From a configuration to a running process: limits, sockets, the first snapshot, the workers.
 
 use std::cell::RefCell;
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::plan::{Known, Plan, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
 use super::{
     AccessLogWriter, Checks, Error, Lifecycle, OpenedAccessLog, Registry, Reloads, listen,
+    port_holder,
 };
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
@@ -42,8 +44,7 @@ pub(super) fn prepare(
     let plan = plan(&nothing, &config);
     let mut sockets = Sockets::default();
     let opened = listen::bind_all_at_start(&plan.open, workers)?;
-    let access_log =
-        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
     let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
     // Last: who has connected would be reset if anything failed after it.
     listen::listen_on(&plan.open, &opened)?;
@@ -77,8 +78,19 @@ pub(super) fn prepare(
 fn listen_for_admin(admin: &Admin) -> Result<TcpListener, Error> {
     TcpListener::bind(admin.listen).map_err(|cause| Error::Open {
         what: format!("cannot listen on the admin address {}", admin.listen),
-        cause,
+        cause: with_holder(cause, admin.listen),
     })
+}
+
+/// Names who has the port, where that is what is wrong.
+fn with_holder(cause: io::Error, address: SocketAddr) -> io::Error {
+    if cause.kind() != io::ErrorKind::AddrInUse {
+        return cause;
+    }
+    match port_holder::find(address) {
+        Some(holder) => io::Error::new(cause.kind(), format!("{cause}; {}", holder.advice())),
+        None => cause,
+    }
 }
 
 fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
