@@ -18,7 +18,8 @@ use crate::telemetry::Notice;
 
 /// One listening socket of this worker.
 pub(super) struct Acceptor {
-    socket: Arc<ListeningSocket>,
+    /// `None`: nothing is accepted from it any more, and only parked connections are left.
+    socket: Option<Arc<ListeningSocket>>,
     route: Rc<LocalRoute>,
     fd: Fd,
     generation: u32,
@@ -72,7 +73,8 @@ impl<K: Kernel> Worker<K> {
             let local = Rc::new(LocalRoute::new(route, self.index));
             for socket in &route.sockets {
                 let known = self.acceptors.iter().find(|(_, acceptor)| {
-                    !acceptor.is_going() && Arc::ptr_eq(&acceptor.socket, socket)
+                    let its = acceptor.socket.as_ref();
+                    !acceptor.is_going() && its.is_some_and(|its| Arc::ptr_eq(its, socket))
                 });
                 let id = match known.map(|(id, _)| id) {
                     Some(id) => {
@@ -101,7 +103,7 @@ impl<K: Kernel> Worker<K> {
         );
         self.acceptor_generation = (self.acceptor_generation + 1) & GENERATION_MASK;
         let id = self.acceptors.insert(Acceptor {
-            socket: Arc::clone(socket),
+            socket: Some(Arc::clone(socket)),
             route: Rc::clone(route),
             fd: Fd(socket.descriptor(self.index).as_raw_fd()),
             generation: self.acceptor_generation,
@@ -180,7 +182,16 @@ impl<K: Kernel> Worker<K> {
                 acceptor.state = State::Accepting;
             }
             self.go_on(id);
+            // Another worker may have use for what this one has not.
+            let workers = self.shared.workers();
+            if let Some(acceptor) = self.acceptors.get(id) {
+                let gate = &acceptor.route.listener.gate;
+                gate.return_grants(self.index, |worker| workers[worker].wake());
+            }
         }
+        let workers = self.shared.workers();
+        let total = &self.shared.total;
+        total.return_grants(self.index, |worker| workers[worker].wake());
     }
 
     fn serve_parked(&mut self, id: usize) {
@@ -235,24 +246,34 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Takes what is left in the backlog of a socket that is being left, then lets go of it.
+    /// Takes what is left in the backlog of a socket that is being left, closes it, and lets go of
+    /// it when all that came from it have been served.
     fn empty_backlog(&mut self, id: usize) {
-        while self.acceptors[id].parked.is_empty() {
+        while self.acceptors[id].socket.is_some() {
             match self.kernel.accept_now(self.acceptors[id].fd) {
                 Ok(fd) => self.take(id, fd),
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
-                    return self.let_go(id);
-                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => self.close_socket(id),
                 Err(error) if is_passing(error.raw_os_error().unwrap_or(0)) => {}
                 Err(_) => return self.set_accept_timer(id),
             }
         }
+        if self.acceptors[id].parked.is_empty() {
+            self.let_go(id);
+        }
+    }
+
+    /// Refuses whoever connects from here on.
+    fn close_socket(&mut self, id: usize) {
+        // The descriptor lives until all workers have done this, and what connects to it meanwhile
+        // would never be accepted.
+        self.kernel.stop_listening(self.acceptors[id].fd);
+        self.acceptors[id].socket = None;
     }
 
     fn let_go(&mut self, id: usize) {
-        // The descriptor lives until all workers have let go, and what connects to it meanwhile
-        // would never be accepted.
-        self.kernel.stop_listening(self.acceptors[id].fd);
+        if self.acceptors[id].socket.is_some() {
+            self.close_socket(id);
+        }
         self.timers.clear(self.first_acceptor_timer + id as u32);
         self.acceptors.remove(id);
     }
