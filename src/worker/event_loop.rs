@@ -179,7 +179,8 @@ impl<K: Kernel> Worker<K> {
             Op::Readable => self.on_readable(slot, token.side(), completion.result),
             Op::Room => self.on_room(slot, token.side(), completion),
             Op::Hangup => self.on_hangup(slot, token.side(), completion),
-            Op::Accept | Op::Cancel | Op::CancelAccept | Op::Wake => {}
+            Op::Cancel => self.on_cancelled(slot, token.side()),
+            Op::Accept | Op::CancelAccept | Op::Wake => {}
         }
         self.settle(slot);
     }
@@ -272,16 +273,18 @@ impl<K: Kernel> Worker<K> {
         let Some(slot) = self.sessions.slot_of(token) else {
             return;
         };
-        if token.op() == Op::Connect {
-            if self.sessions[slot].stage == Stage::Connecting {
-                self.try_next_server(slot);
+        let stage = self.sessions[slot].stage;
+        match token.op() {
+            Op::Connect if stage == Stage::Connecting => self.try_next_server(slot),
+            Op::Connect => {}
+            Op::Cancel => self.recall_send(slot, token.side()),
+            _ => {
+                let stream = &mut self.sessions[slot].streams[token.side()];
+                if stream.receive == Receive::Starved {
+                    stream.receive = Receive::Idle;
+                }
+                self.advance(slot, token.side());
             }
-        } else {
-            let stream = &mut self.sessions[slot].streams[token.side()];
-            if stream.receive == Receive::Starved {
-                stream.receive = Receive::Idle;
-            }
-            self.advance(slot, token.side());
         }
         self.settle(slot);
     }

@@ -110,11 +110,29 @@ impl<K: Kernel> Worker<K> {
         self.advance(slot, stream);
     }
 
-    /// Stops the send in flight. What it has sent already is told by its completion.
-    pub(super) fn cancel_send(&mut self, slot: u32, stream: usize) {
-        let target = self.sessions.token(Op::Send, stream, slot);
-        let token = self.launch(Op::Cancel, stream, slot);
-        self.kernel.cancel(target, token);
+    /// Stops the send in flight, if it is to a peer that has finished sending: it goes on outside
+    /// the ring, see `advance`. What it has sent already is told by its completion.
+    pub(in crate::worker) fn recall_send(&mut self, slot: u32, stream: usize) {
+        if self.sends_in_vain(slot, stream) {
+            let target = self.sessions.token(Op::Send, stream, slot);
+            let token = self.launch(Op::Cancel, stream, slot);
+            self.kernel.cancel(target, token);
+        }
+    }
+
+    /// A cancellation has been answered. One of a send can miss it, while the kernel hands it from
+    /// its task to a thread: it is cancelled again until it has come back.
+    pub(in crate::worker) fn on_cancelled(&mut self, slot: u32, stream: usize) {
+        if self.sends_in_vain(slot, stream) {
+            let token = self.sessions.token(Op::Cancel, stream, slot);
+            self.postpone(token);
+        }
+    }
+
+    fn sends_in_vain(&self, slot: u32, stream: usize) -> bool {
+        let session = &self.sessions[slot];
+        let finished = session.streams[1 - stream].source != Source::Open;
+        finished && session.streams[stream].sending && session.stage != Stage::Closing
     }
 
     /// Sends as much of a stream's first chunk as there is room for.

@@ -60,10 +60,7 @@ impl<K: Kernel> Worker<K> {
         session.first_to_finish.get_or_insert(source_of(stream));
         session.streams[stream].source = Source::Finished;
         session.progress_ms = now_ms;
-        if session.streams[1 - stream].sending {
-            // It goes on outside the ring, see `advance`.
-            self.cancel_send(slot, 1 - stream);
-        }
+        self.recall_send(slot, 1 - stream);
         if self.sessions[slot].stage == Stage::Relaying {
             self.reschedule(slot);
         }
