@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod auth;
 pub mod capabilities;
 pub mod command;
 pub mod cursor;
