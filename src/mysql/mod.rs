@@ -26,5 +26,8 @@ pub mod framer;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub mod fuzzing;
+pub mod handshake;
 pub mod packet;
+#[cfg(test)]
+mod tests;
 pub mod track;

@@ -1,0 +1,3 @@
+//! Tests of the protocol as a whole. Those of a single file stand in that file.
+
+pub(super) mod samples;
