@@ -1,5 +1,7 @@
 //! What must hold for any bytes: driven by the fuzz targets, their corpora and property tests.
 
+use super::capabilities::Capabilities;
+use super::command::Reply;
 use super::framer::{Frame, Framer};
 use super::packet::Header;
 use super::reply::{Event, ReplyTracker};
@@ -64,6 +66,117 @@ pub fn check_framing(data: &[u8]) {
         taken.push(Seen::End);
     }
     assert!(whole.starts_with(&taken));
+}
+
+/// The agreements that a reply's layout depends on.
+pub const AGREEMENTS: [Capabilities; 6] = [
+    Capabilities::DEPRECATE_EOF,
+    Capabilities::SESSION_TRACK,
+    Capabilities::OPTIONAL_METADATA,
+    Capabilities::MARIADB_CACHE_METADATA,
+    Capabilities::MARIADB_PROGRESS,
+    Capabilities::MYSQL,
+];
+
+/// Every kind of reply.
+pub const REPLIES: [Reply; 10] = [
+    Reply::None,
+    Reply::Status,
+    Reply::Results,
+    Reply::Execution,
+    Reply::Rows,
+    Reply::Prepared,
+    Reply::Fields,
+    Reply::Text,
+    Reply::Stream,
+    Reply::Authentication,
+];
+
+/// Any bytes are the same reply, however they arrive. The first byte says what was agreed, the
+/// second what is expected, the others are the reply.
+///
+/// # Panics
+/// When they are not.
+pub fn check_reply(data: &[u8]) {
+    let [agreed, kind, reply @ ..] = data else {
+        return;
+    };
+    let agreed = AGREEMENTS
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| agreed & (1 << bit) != 0)
+        .fold(Capabilities::NONE, |all, (_, one)| all | *one);
+    let expected = REPLIES[usize::from(*kind) % REPLIES.len()];
+    let whole = follow(agreed, expected, reply, &[usize::MAX], false);
+    assert!(whole.taken <= reply.len());
+    for cuts in [&[1][..], &[3, 5, 2], &[4, 1]] {
+        assert_eq!(follow(agreed, expected, reply, cuts, false), whole);
+        assert_eq!(follow(agreed, expected, reply, cuts, true), whole);
+    }
+}
+
+/// What came of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The events in their order, in words; at the end the complaint, if there was one.
+    pub events: Vec<String>,
+    /// Bytes that belong to the reply. Where it ends with a complaint this says nothing.
+    pub taken: usize,
+    /// Whether it is complete.
+    pub complete: bool,
+}
+
+/// Follows a reply that arrives in pieces of these sizes. `skipping` lets the insides of rows pass
+/// by another way.
+pub fn follow(
+    agreed: Capabilities,
+    expected: Reply,
+    bytes: &[u8],
+    cuts: &[usize],
+    skipping: bool,
+) -> Followed {
+    let mut tracker = ReplyTracker::new(agreed);
+    tracker.start(expected, 1);
+    tracker.offer_file();
+    let (mut events, mut taken) = (Vec::new(), 0);
+    'reply: for mut piece in pieces(bytes, cuts) {
+        while !piece.is_empty() && !tracker.is_complete() {
+            let before = piece.len();
+            if skipping && tracker.skippable() > 0 {
+                let count = piece.len().min(tracker.skippable() as usize);
+                tracker.skip(count as u32);
+                piece = &piece[count..];
+                taken += count;
+                continue;
+            }
+            let more = match tracker.feed(&mut piece) {
+                Err(violation) => {
+                    events.push(violation.to_string());
+                    taken = 0;
+                    break 'reply;
+                }
+                Ok(Event::More) => true,
+                Ok(event) => {
+                    events.push(format!("{event:?}"));
+                    false
+                }
+            };
+            taken += before - piece.len();
+            if tracker.waits_for_file() {
+                tracker.resume_after_file(3);
+            }
+            assert!(
+                !more || piece.is_empty() || tracker.is_complete(),
+                "no progress"
+            );
+            assert!(tracker.unsettled() <= taken as u64);
+        }
+    }
+    Followed {
+        complete: tracker.is_complete(),
+        events,
+        taken,
+    }
 }
 
 /// Cuts bytes into pieces of these sizes, over and over.

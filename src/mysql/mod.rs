@@ -28,6 +28,7 @@ pub mod framer;
 pub mod fuzzing;
 pub mod handshake;
 pub mod packet;
+pub mod reply;
 #[cfg(test)]
 mod tests;
 pub mod track;
