@@ -27,8 +27,12 @@ pub mod framer;
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub mod fuzzing;
 pub mod handshake;
+mod inbox;
+mod link;
+pub mod login;
 pub mod packet;
 pub mod reply;
+pub mod server_login;
 #[cfg(test)]
 mod tests;
 pub mod track;
