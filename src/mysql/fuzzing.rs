@@ -1,8 +1,13 @@
 //! What must hold for any bytes: driven by the fuzz targets, their corpora and property tests.
 
+use std::sync::Arc;
+
+use super::auth::{Credential, Password};
 use super::capabilities::Capabilities;
 use super::command::Reply;
+use super::cursor::Cursor;
 use super::framer::{Frame, Framer};
+use super::login::{Action, Login, Peer, Rules};
 use super::packet::Header;
 use super::reply::{Event, ReplyTracker};
 
@@ -190,4 +195,121 @@ pub fn pieces<'a>(bytes: &'a [u8], cuts: &'a [usize]) -> impl Iterator<Item = &'
         rest = after;
         Some(piece)
     })
+}
+
+/// Any three peers end a login, one way or another. Each step of the input is a byte that says who
+/// does what, and for bytes a length and that many of them.
+///
+/// # Panics
+/// When a login does what it must not.
+pub fn check_login(data: &[u8]) {
+    let mut cursor = Cursor::new(data);
+    let Ok(options) = cursor.u8("options") else {
+        return;
+    };
+    let mut rules = Rules {
+        local_infile: options & 1 != 0,
+        track_gtids: options & 2 != 0,
+        ..Rules::default()
+    };
+    if options & 4 != 0 {
+        let password = Arc::new(Password::new("secret"));
+        rules
+            .accounts
+            .insert(b"app".to_vec(), Credential::Password(password));
+    }
+    let mut watch = Watch::new(Login::new(Arc::new(rules), "192.0.2.1", options & 8 == 0));
+    while let Ok(step) = cursor.u8("step") {
+        let peer = PEERS[usize::from(step & 3) % 3];
+        match step >> 2 & 3 {
+            0 => watch.lose(peer),
+            1 => watch.act(|login, actions| login.replica_timed_out(actions)),
+            _ => {
+                let Ok(bytes) = cursor.lenenc_bytes("bytes") else {
+                    break;
+                };
+                watch.feed(peer, bytes);
+            }
+        }
+    }
+    PEERS.iter().for_each(|&peer| watch.lose(peer));
+    assert!(watch.login.is_finished(), "everybody is gone");
+    assert!(watch.over, "a login ends");
+}
+
+const PEERS: [Peer; 3] = [Peer::Client, Peer::Primary, Peer::Replica];
+
+/// A login, and what it may not do any more.
+struct Watch {
+    login: Login,
+    over: bool,
+    /// Which connections are there.
+    open: [bool; 3],
+    /// Bytes that were not taken yet.
+    pending: [Vec<u8>; 3],
+}
+
+impl Watch {
+    fn new(login: Login) -> Self {
+        Self {
+            login,
+            over: false,
+            open: [true, true, false],
+            pending: Default::default(),
+        }
+    }
+
+    fn lose(&mut self, peer: Peer) {
+        if std::mem::take(&mut self.open[peer as usize]) {
+            self.act(|login, actions| login.lost(peer, actions));
+        }
+    }
+
+    fn feed(&mut self, peer: Peer, bytes: &[u8]) {
+        if !self.open[peer as usize] {
+            return;
+        }
+        self.pending[peer as usize].extend(bytes);
+        // What one peer says may let another one's bytes be taken.
+        for peer in PEERS {
+            let bytes = std::mem::take(&mut self.pending[peer as usize]);
+            let mut input = &bytes[..];
+            self.act(|login, actions| match peer {
+                Peer::Client => login.from_client(&mut input, actions),
+                Peer::Primary => login.from_primary(&mut input, actions),
+                Peer::Replica => login.from_replica(&mut input, actions),
+            });
+            self.pending[peer as usize] = input.to_vec();
+        }
+    }
+
+    fn act(&mut self, step: impl FnOnce(&mut Login, &mut Vec<Action>)) {
+        let mut actions = Vec::new();
+        step(&mut self.login, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send(peer, bytes) => {
+                    assert!(!bytes.is_empty() && self.open[peer as usize]);
+                    assert!(!(self.over && peer == Peer::Client), "the client is done");
+                }
+                Action::OpenReplica => {
+                    assert!(!std::mem::replace(
+                        &mut self.open[Peer::Replica as usize],
+                        true
+                    ));
+                }
+                Action::Close(peer) => {
+                    assert!(peer != Peer::Client);
+                    assert!(std::mem::take(&mut self.open[peer as usize]));
+                }
+                Action::Complete(established) => {
+                    assert!(!std::mem::replace(&mut self.over, true));
+                    assert!(established.primary.is_some() || established.reads_only);
+                    let split = established.replica.is_some() && !established.reads_only;
+                    assert!(!(split && established.primary_only.is_some()));
+                }
+                Action::Fail(_) => assert!(!std::mem::replace(&mut self.over, true)),
+            }
+        }
+    }
 }

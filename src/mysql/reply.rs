@@ -309,12 +309,17 @@ impl ReplyTracker {
     /// The number of an ERR packet that could be put here in the server's place, when the protocol
     /// allows one: between two messages, and not among column definitions.
     pub fn error_sequence(&self) -> Option<u8> {
-        let possible = match self.state {
-            State::Done | State::File | State::Columns(_) | State::ColumnsEof => false,
-            State::Parameters(..) | State::ParametersEof(_) => false,
-            State::PreparedColumns(_) | State::PreparedColumnsEof => false,
-            _ => true,
-        };
+        let possible = !matches!(
+            self.state,
+            State::Done
+                | State::File
+                | State::Columns(_)
+                | State::ColumnsEof
+                | State::Parameters(..)
+                | State::ParametersEof(_)
+                | State::PreparedColumns(_)
+                | State::PreparedColumnsEof
+        );
         let free = self.open.is_none() && self.framer.is_between_messages();
         (possible && free).then_some(self.next_sequence)
     }
