@@ -296,7 +296,7 @@ fn to_vec(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const SCRAMBLE: Scramble = Scramble([
@@ -472,7 +472,7 @@ mod tests {
         }
     }
 
-    fn pem_of(der: &[u8]) -> String {
+    pub(in crate::mysql) fn pem_of(der: &[u8]) -> String {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");

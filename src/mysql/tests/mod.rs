@@ -7,3 +7,4 @@ mod login_ladder;
 mod replies;
 pub(super) mod samples;
 mod script;
+mod server_logins;

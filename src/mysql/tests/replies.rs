@@ -295,6 +295,40 @@ fn the_corpora_of_the_fuzzers_still_hold() {
     }
 }
 
+/// A file of a target's corpus, with a few bytes changed.
+fn nearly(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let corpus = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(corpus).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let files: Vec<_> = files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+    (proptest::sample::select(files), changes).prop_map(|(mut data, changes)| {
+        for (place, byte) in changes {
+            let place = place.index(data.len());
+            data[place] = byte;
+        }
+        data
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn whatever_peers_do_a_login_ends(data in nearly("mysql_login")) {
+        crate::mysql::fuzzing::check_login(&data);
+    }
+
+    #[test]
+    fn nearly_real_replies_are_the_same_however_they_arrive(data in nearly("mysql_reply")) {
+        check_reply(&data);
+    }
+}
+
 proptest! {
     #[test]
     fn a_valid_reply_is_followed_to_its_end(
