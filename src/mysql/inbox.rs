@@ -1,12 +1,13 @@
 //! Whole packets of a login, assembled from pieces up to a bound. Only logins are assembled; the
 //! bound is enforced from the header, before a byte of the payload is kept.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::framer::{Frame, Framer};
 
 /// The packets of one peer, one at a time.
-#[derive(Debug)]
 pub(super) struct Inbox {
     framer: Framer,
     limit: u32,
@@ -15,10 +16,21 @@ pub(super) struct Inbox {
 }
 
 /// One packet. The payload may hold a password, and is wiped.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) sequence: u8,
     pub(super) payload: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Packet {} of {} bytes",
+            self.sequence,
+            self.payload.len()
+        )
+    }
 }
 
 /// A packet that is longer than this phase allows (B-2).

@@ -1,6 +1,8 @@
 //! One server connection during a login: what the server says, and how to leave it. A server counts
-//! every handshake that is not finished against the address it came from, and blocks that address in
-//! the end; so each that is begun here is finished, if only with a user that cannot exist.
+//! every handshake that is not finished against the address it came from, and blocks that address
+//! in the end; so each that is begun here is finished, if only with a user that cannot exist.
+
+use std::fmt;
 
 use zeroize::Zeroizing;
 
@@ -13,12 +15,11 @@ use super::inbox::{Inbox, Packet};
 use super::packet::{EOF, ERR, ErrPacket, OK, write_command, write_packet};
 use crate::limits::{GREETING_BYTES_MAX, LOGIN_PACKET_BYTES_MAX, LOGIN_ROUNDS_MAX};
 
-/// The user that finishes a handshake which nobody wants any more. Together with a signature that is
-/// no one's, it is refused even where anonymous accounts exist.
+/// The user that finishes a handshake which nobody wants any more. Together with a signature that
+/// is no one's, it is refused even where anonymous accounts exist.
 const NOBODY: &[u8] = b"ringway-nobody";
 
 /// One server, from its greeting to its verdict.
-#[derive(Debug)]
 pub(super) struct Link {
     inbox: Inbox,
     stage: Stage,
@@ -29,6 +30,15 @@ pub(super) struct Link {
     rounds: u8,
     /// What is to be sent to the server.
     out: Vec<u8>,
+}
+
+/// Signatures are not shown.
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +62,6 @@ enum Stage {
 }
 
 /// What a server says.
-#[derive(Debug)]
 pub(super) enum Said {
     /// Its greeting; see [`Link::greeting`].
     Greeting,

@@ -1,13 +1,13 @@
 //! The MySQL and MariaDB client/server protocol, sans-IO: bytes in, bytes and decisions out.
 //!
-//! A listener for this protocol logs each client in at two servers at once ([`login`]), then follows
-//! commands and replies by their packet headers ([`framer`], [`command`], [`reply`]) without ever
-//! assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the layouts, [`auth`]
-//! the arithmetic of passwords.
+//! A listener for this protocol logs each client in at two servers at once ([`login`]), then
+//! follows commands and replies by their packet headers ([`framer`], [`command`], [`reply`])
+//! without ever assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the
+//! layouts, [`auth`] the arithmetic of passwords.
 //!
 //! Everything read here was written by someone who may be hostile, the servers included. So nothing
-//! indexes, unwraps or computes with a length unchecked; every length has a bound; and an error says
-//! which field of which packet broke the rules, and who sent it.
+//! indexes, unwraps or computes with a length unchecked; every length has a bound; and an error
+//! says which field of which packet broke the rules, and who sent it.
 #![cfg_attr(
     not(test),
     deny(

@@ -248,7 +248,8 @@ impl ReplyTracker {
     /// [`Self::is_complete`] does not belong to it.
     ///
     /// # Errors
-    /// When the bytes are no reply to the command, or no reply is expected. Nothing more may be fed.
+    /// When the bytes are no reply to the command, or no reply is expected. Nothing more may be
+    /// fed.
     pub fn feed<'t, 'i: 't>(&'t mut self, input: &mut &'i [u8]) -> Result<Event<'t>, Violation> {
         let (found, verdict, bytes) = loop {
             if self.is_complete() {
@@ -609,8 +610,8 @@ impl ReplyTracker {
         Ok(Verdict::Result { last })
     }
 
-    /// `COM_STMT_PREPARE_OK`. Definitions are left out as a whole where metadata is optional and the
-    /// session wants none; the EOF behind those of columns is not.
+    /// `COM_STMT_PREPARE_OK`. Definitions are left out as a whole where metadata is optional and
+    /// the session wants none; the EOF behind those of columns is not.
     fn judge_prepared(&mut self, first: u8, payload: &[u8]) -> Result<Verdict, Violation> {
         if first != OK {
             return Err(Violation::Unexpected(first));

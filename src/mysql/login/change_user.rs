@@ -1,16 +1,17 @@
 //! `COM_CHANGE_USER`: another login on the connections of a session.
 //!
 //! Servers answer it with an `AuthSwitchRequest`. `mysql_native_password` keeps a connection's
-//! scramble for life, and clients sign the command with the scramble that they have seen last, which
-//! is one of the two servers'. So that server is answered with the command's own signature, and the
-//! client is asked to sign for the other one. `caching_sha2_password` makes two fresh scrambles: the
-//! primary gets the client's answer, and the session goes on without its replica.
+//! scramble for life, and clients sign the command with the scramble that they have seen last,
+//! which is one of the two servers'. So that server is answered with the command's own signature,
+//! and the client is asked to sign for the other one. `caching_sha2_password` makes two fresh
+//! scrambles: the primary gets the client's answer, and the session goes on without its replica.
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::{Action, Established, Failure, Login, Phase, PrimaryOnly, Rules, Rung};
+use crate::limits::LOGIN_PACKET_BYTES_MAX;
 use crate::mysql::auth::{Plugin, Scramble};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
@@ -21,7 +22,6 @@ use crate::mysql::packet::{HEADER_BYTES, PacketWriter};
 use crate::mysql::server_login::Signing;
 
 /// What is different from the login of a new connection.
-#[derive(Debug)]
 pub(super) struct Change {
     /// The plugin and signature of the command.
     plugin: Option<Plugin>,
@@ -35,9 +35,9 @@ pub(super) struct Change {
 }
 
 impl Login {
-    /// Starts the login that `payload`, a whole `COM_CHANGE_USER`, asks for, on the connections of a
-    /// session. It is driven to its end like that of a new connection. A failure ends the session:
-    /// servers close a connection that has failed to change its user.
+    /// Starts the login that `payload`, a whole `COM_CHANGE_USER`, asks for, on the connections of
+    /// a session. It is driven to its end like that of a new connection. A failure ends the
+    /// session: servers close a connection that has failed to change its user.
     pub fn change_user(
         rules: Arc<Rules>,
         client_address: &str,
@@ -58,6 +58,10 @@ impl Login {
         login.offered = session.capabilities;
         login.scramble = session.last_scramble;
         login.primary_only = session.primary_only;
+        if payload.len() > LOGIN_PACKET_BYTES_MAX as usize {
+            login.fail(Failure::PacketTooLong, actions);
+            return login;
+        }
         match request(payload, session) {
             Ok(response) if session.primary.is_some() => login.change(response, payload, actions),
             Ok(_) => login.fail(Failure::ServerLost, actions),

@@ -19,6 +19,7 @@ mod change_user;
 mod ladder;
 mod outcome;
 
+use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -36,10 +37,9 @@ use crate::limits::{LOGIN_PACKET_BYTES_MAX, LOGIN_ROUNDS_MAX};
 
 /// One client's login. Feed it what the three peers send and when they are lost; do what it says.
 ///
-/// The primary is connected, or being connected, when a login begins. A login is over for the client
-/// with [`Action::Complete`] or [`Action::Fail`]; a server that is being left may take a few packets
-/// more, so that it is to be fed until [`Self::is_finished`].
-#[derive(Debug)]
+/// The primary is connected, or being connected, when a login begins. A login is over for the
+/// client with [`Action::Complete`] or [`Action::Fail`]; a server that is being left may take a few
+/// packets more, so that it is to be fed until [`Self::is_finished`].
 pub struct Login {
     rules: Arc<Rules>,
     /// How the client's address reads in an error message.
@@ -78,6 +78,18 @@ pub struct Login {
     ok: Vec<u8>,
     /// What is different when this is a `COM_CHANGE_USER`.
     change: Option<Box<change_user::Change>>,
+}
+
+/// Signatures and what may be a password are not shown.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("phase", &self.phase)
+            .field("lead", &self.lead)
+            .field("rung", &self.rung)
+            .field("primary_only", &self.primary_only)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whom a login waits for.

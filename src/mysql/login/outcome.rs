@@ -1,6 +1,7 @@
 //! What a login comes to: what was agreed, which way it went, or why it failed and who is to blame.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use crate::mysql::auth::{Credential, Plugin, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
@@ -21,7 +22,6 @@ pub enum Peer {
 }
 
 /// What the caller has to do, in this order.
-#[derive(Debug)]
 pub enum Action {
     /// Send these bytes.
     Send(Peer, Vec<u8>),
@@ -35,6 +35,19 @@ pub enum Action {
     /// The login has failed, and the client has been told. Its connection is closed when that is
     /// out.
     Fail(Failure),
+}
+
+/// The bytes are not shown: they may be a password.
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(peer, bytes) => write!(f, "Send({peer:?}, {} bytes)", bytes.len()),
+            Self::OpenReplica => f.write_str("OpenReplica"),
+            Self::Close(peer) => write!(f, "Close({peer:?})"),
+            Self::Complete(established) => write!(f, "Complete({established:?})"),
+            Self::Fail(failure) => write!(f, "Fail({failure:?})"),
+        }
+    }
 }
 
 /// How logins go on one listener.

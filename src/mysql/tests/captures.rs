@@ -1,6 +1,6 @@
 //! Replies of a real server: MariaDB 10.11, asked by a script with four sets of capabilities. Each
-//! line of the file is a name, the capabilities, the command's packet, and what came back; where the
-//! client had to send something in between, in two parts.
+//! line of the file is a name, the capabilities, the command's packet, and what came back; where
+//! the client had to send something in between, in two parts.
 
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::{Command, Reply};

@@ -8,7 +8,7 @@ use super::script::{
     response, switch, token, with_password,
 };
 use crate::mysql::handshake::FirstPacket;
-use crate::mysql::login::{Failure, Login, Peer, PrimaryOnly, Rules, Rung};
+use crate::mysql::login::{Action, Failure, Login, Peer, PrimaryOnly, Rules, Rung};
 use crate::mysql::packet::{ErrPacket, Header};
 use crate::telemetry::Who;
 
@@ -479,4 +479,19 @@ fn a_login_can_be_given_up_by_losing_everybody() {
     login.lost(Client, &mut actions);
     login.lost(Primary, &mut actions);
     assert!(login.is_finished() && !login.expects_client());
+}
+
+#[test]
+fn what_may_be_a_password_is_not_printed() {
+    let mut scene = Scene::new(Rules::default());
+    scene.greet(NATIVE);
+    scene.respond(NATIVE);
+    scene.says(Primary, 2, b"\xfemysql_clear_password\0");
+    scene.next(Client);
+    scene.says(Client, 3, b"hunter2\0");
+    let shown = format!("{:?}", scene.login);
+    let bytes = format!("{:?}", b"hunter2");
+    assert!(!shown.contains("hunter2") && !shown.contains(bytes.trim_matches(['[', ']'])));
+    let sent = format!("{:?}", Action::Send(Primary, b"hunter2".to_vec()));
+    assert_eq!(sent, "Send(Primary, 7 bytes)");
 }

@@ -527,3 +527,24 @@ fn servers_with_different_layouts_are_not_mixed() {
     );
     scene.leaves_as_nobody(Replica);
 }
+
+#[test]
+fn change_user_is_no_longer_than_a_login() {
+    let session = relayed(Scene::new(Rules::default())).established.unwrap();
+    for len in [0, 1, 5, 70_000, 17_000_000] {
+        let mut command = vec![b'x'; len];
+        command.iter_mut().take(1).for_each(|byte| *byte = 0x11);
+        let mut actions = Vec::new();
+        let rules = Rules::default().into();
+        let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
+        let mut scene = Scene::of(login);
+        scene.act(actions);
+        let (sequence, _) = scene.next(Client);
+        assert_eq!(sequence, 1);
+        assert_eq!(scene.failure.as_ref().unwrap().who(), Who::Client);
+        for peer in [Primary, Replica] {
+            scene.gets(peer, 0, b"\x01");
+            assert!(scene.closed[peer as usize]);
+        }
+    }
+}
