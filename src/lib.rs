@@ -10,15 +10,16 @@
 //!   differs between two of them.
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
 //! - [`telemetry`]: counters, reasons and records, as plain data.
+//! - [`mysql`]: the MySQL protocol: packets, login, replies. Sans-IO.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`cli`]: one file per command.
 //! - [`demo`]: two web servers inside the process, for `ringway demo`.
 //! - [`limits`]: every constant with its reason.
 //!
-//! Imports point one way: `config`, `balance` and `telemetry` know no socket, clock, ring or thread;
-//! `worker` knows those three and never `control`; `control` knows them all. `tests/layout.rs` holds
-//! that.
+//! Imports point one way: `config`, `balance`, `mysql` and `telemetry` know no socket, clock, ring
+//! or thread; `worker` knows those four and never `control`; `control` knows them all.
+//! `tests/layout.rs` holds that.
 
 pub mod balance;
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod limits;
+pub mod mysql;
 mod sys;
 pub mod telemetry;
 pub mod worker;

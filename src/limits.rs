@@ -223,6 +223,31 @@ pub const ACCESS_LOG_WARNING: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the access log's last lines.
 pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
 
+/// What a client may send in one packet before it is logged in, as its header announces it. A
+/// handshake response with a full set of connection attributes is a few kilobytes; the server's own
+/// limit on attributes is 64 KiB.
+pub const LOGIN_PACKET_BYTES_MAX: u32 = 64 * 1024;
+
+/// What a server's greeting may be long. Real ones are below 100 bytes.
+pub const GREETING_BYTES_MAX: u32 = 1024;
+
+/// Packets a server and a client may exchange in one login. The longest conversations, of plugins
+/// for several factors, take fewer than ten; a pair that goes on for ever holds a place for ever.
+pub const LOGIN_ROUNDS_MAX: u8 = 24;
+
+/// What is kept of one OK packet of a reply while it arrives in pieces. Beyond are changes of the
+/// session that nobody hears of: a set of GTIDs is the only one that comes near.
+pub const OK_PACKET_BYTES_MAX: usize = 16 * 1024;
+
+/// What a reply tracker keeps allocated between replies.
+pub const REPLY_SCRATCH_BYTES: usize = 64;
+
+/// Columns of a result set at most: MySQL and MariaDB end at 4096. More is no result set.
+pub const COLUMNS_MAX: u64 = 4096;
+
+/// What an error of ringway's own may be long: the length that clients reserve for a message.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 511;
+
 const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"
@@ -243,3 +268,8 @@ const _: () = assert!(
 );
 const _: () = assert!(COMPLETION_ENTRIES >= 4 * RING_BUFFERS as u32);
 const _: () = assert!(COPY_BELOW_BYTES < SPLICE_BURST_BYTES);
+const _: () = assert!(GREETING_BYTES_MAX < LOGIN_PACKET_BYTES_MAX);
+const _: () = assert!(
+    OK_PACKET_BYTES_MAX >= 32,
+    "the numbers of an OK packet are always kept"
+);
