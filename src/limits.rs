@@ -219,6 +219,10 @@ pub const ACCESS_LOG_WARNING: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the access log's last lines.
 pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
 
+/// A statement that is longer goes to the primary unread. What clients write by hand is far
+/// shorter; what is longer is an INSERT of many rows.
+pub const CLASSIFY_BYTES_MAX: usize = 64 * 1024;
+
 const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"
