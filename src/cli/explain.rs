@@ -46,7 +46,9 @@ fn explain_input(input: impl BufRead, session: Session) -> Exit {
         let line = match line {
             Ok(line) => line,
             Err(error) => {
-                tell(format_args!("ringway: standard input cannot be read: {error}"));
+                tell(format_args!(
+                    "ringway: standard input cannot be read: {error}"
+                ));
                 return Exit::Config;
             }
         };
@@ -116,7 +118,9 @@ fn answer(sql: &[u8], session: Session) -> io::Result<()> {
             Hint::Primary => "primary",
             Hint::Replica => "replica",
         }),
-        first: decision.ends_replica_transaction.then_some("commit on the replica"),
+        first: decision
+            .ends_replica_transaction
+            .then_some("commit on the replica"),
         pins: pin_after(state, &statement, &decision),
         assigns_user_variables: statement.effects.assigns_user_variables,
     };
@@ -143,7 +147,10 @@ impl Session {
         let flags = [
             (self.in_transaction, StatusFlags::IN_TRANSACTION),
             (self.autocommit, StatusFlags::AUTOCOMMIT),
-            (self.dialect.no_backslash_escapes, StatusFlags::NO_BACKSLASH_ESCAPES),
+            (
+                self.dialect.no_backslash_escapes,
+                StatusFlags::NO_BACKSLASH_ESCAPES,
+            ),
         ];
         let set = flags.into_iter().filter(|(is_set, _)| *is_set);
         let status = set.fold(0, |status, (_, flag)| status | flag);

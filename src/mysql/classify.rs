@@ -305,12 +305,14 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         };
     }
     if is_any(word, &replicated) {
-        let mut draft = Draft::read(RouteReason::Show, verb);
-        // `SHOW CREATE PROCEDURE`, `SHOW PROCEDURE STATUS`: a name, not `PROCEDURE ANALYSE`.
-        if is_any(word, &["create", "procedure"]) {
-            draft.is_final = true;
+        let named = match is(word, "create") {
+            true => scan.next(),
+            false => word,
+        };
+        if is(named, "procedure") {
+            scan.found.primary = None; // Not `PROCEDURE ANALYSE`.
         }
-        return draft;
+        return Draft::read(RouteReason::Show, verb);
     }
     Draft::primary(RouteReason::ServerState, decisive)
 }

@@ -15,7 +15,10 @@ pub fn check(data: &[u8]) {
         check_statement(data, dialect, &statement);
         check_route(dialect, &statement);
         let line = masked(data, dialect, 64);
-        assert!(line.len() <= 64 && !line.contains(char::is_control), "{line:?}");
+        assert!(
+            line.len() <= 64 && !line.contains(char::is_control),
+            "{line:?}"
+        );
     }
 }
 
@@ -38,7 +41,11 @@ fn check_tokens(data: &[u8], dialect: Dialect) {
         assert!(!token.text.is_empty());
         assert_eq!(data.get(token.offset..end), Some(token.text));
         if token.kind == TokenKind::Unreadable {
-            assert_eq!(end, data.len(), "nothing is read behind what cannot be read");
+            assert_eq!(
+                end,
+                data.len(),
+                "nothing is read behind what cannot be read"
+            );
         }
     }
 }
@@ -47,16 +54,29 @@ fn check_statement(data: &[u8], dialect: Dialect, statement: &Statement) {
     let decisive = statement.decisive;
     assert!(decisive.offset as usize + decisive.length as usize <= data.len());
     let longer = [data, b"\n"].concat();
-    assert_eq!(classify(&longer, dialect).kind, statement.kind, "a line's end changed it");
-    if matches!(statement.kind, Kind::Read | Kind::Doubtful | Kind::Diagnostics) {
+    assert_eq!(
+        classify(&longer, dialect).kind,
+        statement.kind,
+        "a line's end changed it"
+    );
+    if matches!(
+        statement.kind,
+        Kind::Read | Kind::Doubtful | Kind::Diagnostics
+    ) {
         let mut semicolons = false;
         for token in Lexer::new(data, dialect) {
             let is_read = !matches!(
                 token.kind,
                 TokenKind::Unreadable | TokenKind::ExecutableComment | TokenKind::Assign
             );
-            assert!(is_read || statement.kind == Kind::Diagnostics, "{token:?} is no read");
-            assert!(!semicolons || token.kind == TokenKind::Semicolon, "{token:?} behind `;`");
+            assert!(
+                is_read || statement.kind == Kind::Diagnostics,
+                "{token:?} is no read"
+            );
+            assert!(
+                !semicolons || token.kind == TokenKind::Semicolon,
+                "{token:?} behind `;`"
+            );
             semicolons |= token.kind == TokenKind::Semicolon;
         }
     }

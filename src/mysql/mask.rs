@@ -94,8 +94,14 @@ mod tests {
                 "insert into `t 1` values ('it''s', \"a\", 0x1F, -1.5e3, .5)",
                 "insert into `t 1` values (?, ?, ?, -?, ?)",
             ),
-            ("SELECT @a, @@session.x, t1.c2", "SELECT @a, @@session.x, t1.c2"),
-            ("ALTER USER u IDENTIFIED BY 's3cret'", "ALTER USER u IDENTIFIED BY ?"),
+            (
+                "SELECT @a, @@session.x, t1.c2",
+                "SELECT @a, @@session.x, t1.c2",
+            ),
+            (
+                "ALTER USER u IDENTIFIED BY 's3cret'",
+                "ALTER USER u IDENTIFIED BY ?",
+            ),
             ("  SELECT\n\t1 /* who: me */ -- more", "SELECT ?"),
             ("SELECT 'open", "SELECT ..."),
             ("SELECT N'x', x'4D', _utf8'y'", "SELECT N?, x?, _utf8?"),
@@ -115,7 +121,13 @@ mod tests {
             assert!(line.len() <= bytes_max, "{bytes_max}: {line}");
             assert!(!line.contains(char::is_control));
         }
-        assert_eq!(masked(b"SELECT column FROM t", Dialect::default(), 12), "SELECT co...");
-        assert_eq!(masked(b"SELECT \xff", Dialect::default(), 20), "SELECT \u{fffd}");
+        assert_eq!(
+            masked(b"SELECT column FROM t", Dialect::default(), 12),
+            "SELECT co..."
+        );
+        assert_eq!(
+            masked(b"SELECT \xff", Dialect::default(), 20),
+            "SELECT \u{fffd}"
+        );
     }
 }

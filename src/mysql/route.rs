@@ -248,8 +248,9 @@ impl State {
     /// Where a statement goes. The first rule that matches decides.
     pub fn route(&self, statement: &Statement, own_writes: OwnWrites) -> Decision {
         let (target, reason) = self.choose(statement, own_writes);
-        let ends_replica_transaction =
-            self.in_replica_transaction() && target == Target::Primary && ends_transaction(statement);
+        let ends_replica_transaction = self.in_replica_transaction()
+            && target == Target::Primary
+            && ends_transaction(statement);
         let (target, reason) = self.within_reach(target, reason);
         Decision {
             target,
@@ -456,7 +457,9 @@ impl State {
         self.session_read_only = effects.session_read_only.unwrap_or(self.session_read_only);
         self.ansi_quotes = effects.ansi_quotes.unwrap_or(self.ansi_quotes);
         self.trail_bytes = effects.trail_bytes.unwrap_or(self.trail_bytes);
-        self.shows_server_state = effects.shows_server_state.unwrap_or(self.shows_server_state);
+        self.shows_server_state = effects
+            .shows_server_state
+            .unwrap_or(self.shows_server_state);
         if server == Server::Primary {
             self.note_pins(effects);
         }
@@ -485,7 +488,11 @@ impl State {
         if self.temporary_tables.contains(&Some(name)) {
             return;
         }
-        match self.temporary_tables.iter_mut().find(|known| known.is_none()) {
+        match self
+            .temporary_tables
+            .iter_mut()
+            .find(|known| known.is_none())
+        {
             Some(free) => *free = Some(name),
             None => self.pins = self.pins.with(Pins::TEMPORARY_TABLES),
         }

@@ -10,7 +10,6 @@ use crate::telemetry::RouteReason;
 #[derive(Clone, Debug)]
 pub(super) struct Scan<'a> {
     lexer: Lexer<'a>,
-    dialect: Dialect,
     previous: Seen<'a>,
     before: Seen<'a>,
     depth: u32,
@@ -105,7 +104,6 @@ impl<'a> Scan<'a> {
     pub(super) const fn new(text: &'a [u8], dialect: Dialect) -> Self {
         Self {
             lexer: Lexer::new(text, dialect),
-            dialect,
             previous: Seen::NOTHING,
             before: Seen::NOTHING,
             depth: 0,
@@ -126,10 +124,6 @@ impl<'a> Scan<'a> {
                 releases_all_locks: false,
             },
         }
-    }
-
-    pub(super) const fn dialect(&self) -> Dialect {
-        self.dialect
     }
 
     pub(super) const fn first_comment(&self) -> Option<&'a [u8]> {

@@ -125,11 +125,14 @@ fn word<'a>(
     }
     if is_word("transaction") {
         parts.next_transaction.get_or_insert(token);
-        return value(scan).end;
+        return skip_rest(scan);
     }
     if is_global(token.text) {
         parts.primary_only.get_or_insert(token);
-        return value(scan).end;
+        return match is(scan.next(), "transaction") {
+            true => skip_rest(scan),
+            false => value(scan).end,
+        };
     }
     if is_word("session") || is_word("local") {
         let next = scan.next()?;
@@ -141,18 +144,27 @@ fn word<'a>(
     }
     if is_word("role") {
         parts.session = true;
-        return value(scan).end;
+        return skip_rest(scan);
     }
     let is_primary_only = ["password", "default", "resource"].into_iter().any(is_word);
     if is_primary_only {
         parts.primary_only.get_or_insert(token);
-        return value(scan).end;
+        return skip_rest(scan);
     }
     if is_word("statement") {
         parts.varying_variable.get_or_insert(token);
-        return value(scan).end;
+        return skip_rest(scan);
     }
     named(token, scan, parts, draft)
+}
+
+/// What has commas of its own: lists of roles, of modes of a transaction.
+fn skip_rest<'a>(scan: &mut Scan<'a>) -> Option<Token<'a>> {
+    let mut end = value(scan).end;
+    while end.is_some_and(|token| token.kind == TokenKind::Comma) {
+        end = value(scan).end;
+    }
+    end
 }
 
 /// `name = value` of a system variable of the session.
@@ -248,8 +260,7 @@ fn variable<'a>(
     } else if variable.is(&["sql_mode"]) {
         effects.ansi_quotes = value.mentions_ansi();
     } else if variable.is(CHARACTER_SETS) {
-        let name = value.only.map(|token| token.name());
-        effects.trail_bytes = Some(name.is_none_or(charset_has_trail_bytes));
+        effects.trail_bytes = Some(value.text().is_none_or(charset_has_trail_bytes));
     }
     value.end
 }
@@ -301,6 +312,8 @@ struct Value<'a> {
     end: Option<Token<'a>>,
     /// Two servers may not agree on it.
     varies: bool,
+    /// There is none.
+    is_empty: bool,
     /// The one token that it is made of.
     only: Option<Token<'a>>,
     /// A text in it holds `ANSI`.
@@ -313,14 +326,19 @@ impl Value<'_> {
         only.is_some_and(|only| texts.iter().any(|text| text.eq_ignore_ascii_case(only)))
     }
 
-    fn may_be(&self, text: &[u8]) -> bool {
-        let is_known = self.only.is_some_and(|token| {
+    /// The value itself, where the statement has it.
+    fn text(&self) -> Option<&[u8]> {
+        let is_text = |token: &Token<'_>| {
             matches!(
                 token.kind,
                 TokenKind::String | TokenKind::Word | TokenKind::QuotedName
             )
-        });
-        !is_known || self.is_one_of(&[text]) || self.is_one_of(&[b"default"])
+        };
+        self.only.filter(is_text).map(|token| token.name())
+    }
+
+    fn may_be(&self, text: &[u8]) -> bool {
+        self.text().is_none() || self.is_one_of(&[text, b"default"])
     }
 
     /// `None` where it cannot be told.
@@ -347,7 +365,7 @@ fn assigned_value<'a>(scan: &mut Scan<'a>, parts: &mut Parts<'a>) -> Value<'a> {
         scan.found.primary = None; // It is `SET` that assigns.
     }
     let mut value = value(scan);
-    value.varies |= !is_assignment;
+    value.varies |= !is_assignment || value.is_empty;
     value
 }
 
@@ -357,6 +375,7 @@ fn value<'a>(scan: &mut Scan<'a>) -> Value<'a> {
     let mut value = Value {
         end: None,
         varies: false,
+        is_empty: false,
         only: None,
         has_ansi: false,
     };
@@ -388,7 +407,8 @@ fn value<'a>(scan: &mut Scan<'a>) -> Value<'a> {
         value.only = (tokens == 1).then_some(token);
     }
     let found = &scan.found;
-    value.varies |= tokens == 0 || found.varies || found.doubt.is_some();
+    value.is_empty = tokens == 0;
+    value.varies |= found.varies || found.doubt.is_some();
     // `:=` of this very SET is no finding against it.
     let foreign = found
         .primary

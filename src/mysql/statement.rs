@@ -188,7 +188,7 @@ impl Effects {
 }
 
 /// Tables of one `DROP TABLE` that are remembered. A temporary table that is not stays a pin.
-pub const DROPPED_TABLES: usize = 4;
+pub(super) const DROPPED_TABLES: usize = 4;
 
 /// The name of a temporary table, as a number that two names hardly share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
