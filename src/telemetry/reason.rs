@@ -1,5 +1,6 @@
-//! Who ended a session, in which phase, and why: one enum each, which are the log fields and the
-//! metric labels. `docs/metrics.md` lists them; a test holds it to that.
+//! Who ended a session, in which phase, and why, and why a statement went where it went: one enum
+//! each, which are the log fields and the metric labels. `docs/metrics.md` lists them; a test holds
+//! it to that.
 
 /// An enum whose variants are numbered from 0 and have one spelling for logs and metrics.
 macro_rules! labels {
@@ -238,18 +239,19 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_number_and_spelling() {
-        for (i, reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), i);
-            assert!(
-                reason
-                    .as_str()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_')
-            );
+        check(Reason::ALL, Reason::index, Reason::as_str);
+        check(RouteReason::ALL, RouteReason::index, RouteReason::as_str);
+    }
+
+    fn check<T: Copy>(all: &[T], index: fn(T) -> usize, as_str: fn(T) -> &'static str) {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        for (i, &label) in all.iter().enumerate() {
+            assert_eq!(index(label), i);
+            assert!(as_str(label).bytes().all(is_plain));
         }
-        let mut spellings: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        let mut spellings: Vec<_> = all.iter().map(|&label| as_str(label)).collect();
         spellings.sort_unstable();
         spellings.dedup();
-        assert_eq!(spellings.len(), Reason::ALL.len());
+        assert_eq!(spellings.len(), all.len());
     }
 }

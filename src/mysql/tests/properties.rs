@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::mysql::lexer::Lexer;
+use crate::mysql::lexer::{Lexer, Token, TokenKind};
 use crate::mysql::{Dialect, Kind, OwnWrites, State, Target, classify, fuzzing};
 
 /// Pieces that statements are made of, so that many of them are nearly right.
@@ -170,7 +170,9 @@ proptest! {
             spread.extend_from_slice(b"/**/");
         }
         let ends_open = plain.last().is_some_and(|token| token.text.starts_with(b"/*"));
-        prop_assume!(!ends_open);
+        if ends_open {
+            return Ok(());
+        }
         let before = classify(sql.as_bytes(), dialect);
         let after = classify(&spread, dialect);
         if before.hint.is_none() {
@@ -187,12 +189,11 @@ proptest! {
         quote in select(&["'", "\"", "`", "/*"][..]),
     ) {
         let open = format!("{sql} {quote}");
-        let last = Lexer::new(open.as_bytes(), dialect).last();
-        let is_open = last.is_some_and(|token| token.text.ends_with(quote.as_bytes()));
-        if is_open && Lexer::new(sql.as_bytes(), dialect).all(|token| token.text != quote.as_bytes()) {
-            let was = target(sql.as_bytes(), dialect);
-            let is = target(open.as_bytes(), dialect);
-            prop_assert!(is != Target::Replica || was == Target::Replica, "{open}");
+        let is_whole = |token: Token<'_>| token.kind != TokenKind::Unreadable;
+        if Lexer::new(sql.as_bytes(), dialect).all(is_whole)
+            && !Lexer::new(open.as_bytes(), dialect).all(is_whole)
+        {
+            prop_assert_ne!(target(open.as_bytes(), dialect), Target::Replica, "{}", open);
         }
     }
 
@@ -205,7 +206,7 @@ proptest! {
 
     #[test]
     fn letters_have_no_case(sql in pieces(), dialect in dialects()) {
-        prop_assume!(!sql.contains("0x")); // 0X1F is a name.
+        let sql = sql.replace("0x", "0"); // 0X1F is a name.
         let before = classify(sql.to_ascii_lowercase().as_bytes(), dialect);
         let after = classify(sql.to_ascii_uppercase().as_bytes(), dialect);
         prop_assert_eq!(before.kind, after.kind);
