@@ -123,8 +123,14 @@ fn the_session_is_as_the_options_say() {
 
 #[test]
 fn lines_of_json_are_answered_one_by_one() {
-    let input = b"{\"sql\": \"SELECT 1\"}\n\n{\"sql\": \"SELECT 1\\nFOR UPDATE\", \"id\": 5}\r\n{\"sql\": \"\"}";
-    let output = explain(&[], input);
+    let lines = [
+        r#"{"sql": "SELECT 1"}"#,
+        "",
+        r#"{"sql": "SELECT 1\nFOR UPDATE", "id": 5}"#,
+        "\r",
+        r#"{"sql": ""}"#,
+    ];
+    let output = explain(&[], lines.join("\n").as_bytes());
     assert!(output.status.success(), "{}", stderr(&output));
     let reasons: Vec<_> = answers(&output)
         .iter()

@@ -37,7 +37,7 @@ fn check_tokens(data: &[u8], dialect: Dialect) {
     let mut end = 0;
     for token in Lexer::new(data, dialect) {
         assert!(token.offset >= end, "tokens overlap");
-        end = token.offset + token.text.len();
+        end = token.offset.saturating_add(token.text.len());
         assert!(!token.text.is_empty());
         assert_eq!(data.get(token.offset..end), Some(token.text));
         if token.kind == TokenKind::Unreadable {
@@ -52,7 +52,8 @@ fn check_tokens(data: &[u8], dialect: Dialect) {
 
 fn check_statement(data: &[u8], dialect: Dialect, statement: &Statement) {
     let decisive = statement.decisive;
-    assert!(decisive.offset as usize + decisive.length as usize <= data.len());
+    let end = decisive.offset.saturating_add(decisive.length);
+    assert!(end as usize <= data.len());
     let longer = [data, b"\n"].concat();
     assert_eq!(
         classify(&longer, dialect).kind,

@@ -26,20 +26,12 @@ pub struct Dialect {
 /// Whether a character set, by the id of its collation in the handshake, has characters whose
 /// second byte can be that of an ASCII character.
 pub const fn has_trail_bytes(collation: u16) -> bool {
-    /// The ids of big5, sjis, gbk and cp932. Those with NO PAD are 1024 higher in MariaDB.
-    const SHARED: [u16; 8] = [1, 84, 13, 88, 28, 87, 95, 96];
-    if matches!(collation, 248..=250) {
-        return true; // gb18030
+    match collation {
+        248..=250 => true, // gb18030
+        // big5, sjis, gbk, cp932; those with NO PAD are 1024 higher in MariaDB.
+        0..2048 => matches!(collation & 0x3ff, 1 | 13 | 28 | 84 | 87 | 88 | 95 | 96),
+        _ => false,
     }
-    let mut i = 0;
-    while i < SHARED.len() {
-        #[allow(clippy::indexing_slicing, reason = "the loop's bound is the length")]
-        if SHARED[i] == collation & 0x3ff && collation < 2048 {
-            return true;
-        }
-        i = i.wrapping_add(1);
-    }
-    false
 }
 
 /// What a token is.

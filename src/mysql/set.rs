@@ -193,7 +193,7 @@ struct Variable<'a> {
 impl Variable<'_> {
     fn is(&self, names: &[&str]) -> bool {
         let same = |name: &&str| name.as_bytes().eq_ignore_ascii_case(self.name);
-        names.iter().any(|name| same(name))
+        names.iter().any(same)
     }
 
     /// What steers the binary log, replication or the next insert: nothing for a replica.
@@ -271,9 +271,7 @@ fn character_set<'a>(
     parts: &mut Parts<'a>,
     draft: &mut Draft<'a>,
 ) -> Option<Token<'a>> {
-    let Some(charset) = scan.next() else {
-        return None;
-    };
+    let charset = scan.next()?;
     parts.session = true;
     draft.effects.trail_bytes = Some(charset_has_trail_bytes(charset.name()));
     let value = value(scan);

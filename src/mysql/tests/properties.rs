@@ -103,6 +103,9 @@ const PIECES: &[&str] = &[
     "gbk",
 ];
 
+/// What can stand between two tokens.
+const BLANKS: &[&str] = &[" ", "\n", "\t ", "/**/", "/* x */", "-- x\n", "#\n"];
+
 fn pieces() -> impl Strategy<Value = String> {
     let spaced = (select(PIECES), select(&[" ", " ", "", "\t", "/**/"][..]));
     prop::collection::vec(spaced, 0..16).prop_map(|pieces| {
@@ -152,7 +155,7 @@ proptest! {
     fn what_stands_between_tokens_changes_nothing(
         sql in pieces(),
         dialect in dialects(),
-        blanks in prop::collection::vec(select(&[" ", "\n", "\t ", "/**/", "/* x */", "-- x\n", "#\n"][..]), 1..8),
+        blanks in prop::collection::vec(select(BLANKS), 1..8),
     ) {
         let plain: Vec<_> = Lexer::new(sql.as_bytes(), dialect).collect();
         let mut spread = Vec::new();
@@ -201,7 +204,8 @@ proptest! {
     fn a_read_cut_off_inside_a_string_is_no_read(head in "[a-z ,=]{0,20}", cut in 0..8_usize) {
         let sql = format!("SELECT {head} 'a string' FOR UPDATE");
         let start = sql.find('\'').unwrap() + 1;
-        prop_assert_eq!(target(&sql.as_bytes()[..start + cut], Dialect::default()), Target::Primary);
+        let is_cut = &sql.as_bytes()[..start + cut];
+        prop_assert_eq!(target(is_cut, Dialect::default()), Target::Primary);
     }
 
     #[test]
