@@ -48,6 +48,7 @@ pub(super) enum Keyword {
 
 impl Keyword {
     /// Of an unquoted word, in any case.
+    #[inline]
     pub(super) fn of(word: &[u8]) -> Self {
         let mut folded = [0; LONGEST];
         let Some(folded) = folded.get_mut(..word.len()) else {

@@ -145,7 +145,8 @@ impl<'a> Lexer<'a> {
         self.at = self.at.saturating_add(bytes).min(self.text.len());
     }
 
-    fn skip_while(&mut self, is_part: fn(u8) -> bool) {
+    #[inline]
+    fn skip_while(&mut self, is_part: impl Fn(u8) -> bool) {
         let rest = self.rest();
         let length = rest.iter().position(|&byte| !is_part(byte));
         self.skip(length.unwrap_or(rest.len()));
@@ -153,24 +154,32 @@ impl<'a> Lexer<'a> {
 
     /// Goes on to the next byte of a token. What is no token but cannot be skipped either is
     /// returned.
+    #[inline]
     fn skip_blank(&mut self) -> Option<TokenKind> {
         loop {
-            match (self.peek(0)?, self.peek(1)) {
-                (b' ' | b'\t'..=b'\r', _) => self.skip_while(is_blank),
-                (b'#', _) => self.skip_line(),
-                (b'-', Some(b'-')) => match self.peek(2) {
-                    None | Some(..=b' ' | 0x7f) => self.skip_line(),
-                    // A space in some character sets, and in others a part of a name.
-                    Some(0x80..) => return Some(TokenKind::Unreadable),
-                    Some(_) => return None,
+            match self.peek(0)? {
+                b' ' | b'\t'..=b'\r' => self.at = self.at.saturating_add(1),
+                first @ (b'#' | b'-' | b'/') => match self.skip_remark(first) {
+                    Remark::Skipped => {}
+                    Remark::None => return None,
+                    Remark::Token(kind) => return Some(kind),
                 },
-                (b'/', Some(b'*')) => {
-                    if let Some(kind) = self.skip_comment() {
-                        return Some(kind);
-                    }
-                }
                 _ => return None,
             }
+        }
+    }
+
+    /// Skips a comment, if it is one that starts with `first`.
+    fn skip_remark(&mut self, first: u8) -> Remark {
+        match (first, self.peek(1), self.peek(2)) {
+            (b'#', ..) | (b'-', Some(b'-'), None | Some(..=b' ' | 0x7f)) => {
+                self.skip_line();
+                Remark::Skipped
+            }
+            // A space in some character sets, and in others a part of a name.
+            (b'-', Some(b'-'), Some(0x80..)) => Remark::Token(TokenKind::Unreadable),
+            (b'/', Some(b'*'), _) => self.skip_comment().map_or(Remark::Skipped, Remark::Token),
+            _ => Remark::None,
         }
     }
 
@@ -432,6 +441,14 @@ impl<'a> Iterator for Lexer<'a> {
     }
 }
 
+/// What stands where a comment may stand.
+enum Remark {
+    Skipped,
+    None,
+    /// Something that has to be looked at.
+    Token(TokenKind),
+}
+
 /// What `/*` opens.
 enum Opening {
     Comment,
@@ -464,9 +481,34 @@ const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
+#[inline]
 const fn is_name(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..)
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "the table has a place for every byte"
+    )]
+    NAME_BYTES[byte as usize]
 }
+
+/// Bytes of words and unquoted names.
+static NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[allow(
+            clippy::indexing_slicing,
+            reason = "the table has a place for every byte"
+        )]
+        {
+            table[byte as usize] =
+                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+        }
+        match byte.checked_add(1) {
+            Some(next) => byte = next,
+            None => break table,
+        }
+    }
+};
 
 /// What names of variables are made of without doubt: some bytes from 0x80 are spaces in some
 /// character sets.

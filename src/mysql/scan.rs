@@ -155,9 +155,9 @@ impl<'a> Scan<'a> {
         self.found
     }
 
+    #[inline]
     fn keyword(&mut self, token: Token<'a>) -> Keyword {
-        let is_ascii = token.text.is_ascii();
-        if is_ascii {
+        if token.text.is_ascii() {
             return Keyword::of(token.text);
         }
         if Keyword::hidden_in(token.text).decides() {
@@ -488,10 +488,12 @@ fn is_server_table(name: &[u8]) -> bool {
 /// Words that are functions without a parenthesis, whose values two servers may not agree on.
 fn varies(word: &[u8]) -> bool {
     let prefixes: [&[u8]; 3] = [b"current_", b"localtime", b"utc_"];
-    prefixes.iter().any(|prefix| {
-        word.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    })
+    let may_be = matches!(word.first(), Some(b'c' | b'C' | b'l' | b'L' | b'u' | b'U'));
+    may_be
+        && prefixes.iter().any(|prefix| {
+            word.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
 }
 
 /// Whether a statement that begins so leaves the session as it was, apart from what the pass sees.
