@@ -10,7 +10,8 @@
 //!   differs between two of them.
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
 //! - [`telemetry`]: counters, reasons and records, as plain data.
-//! - [`mysql`]: the MySQL protocol: packets, login, replies. Sans-IO.
+//! - [`mysql`]: the MySQL protocol: packets, login, replies; what an SQL statement is, and which
+//!   server it goes to. Sans-IO.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`cli`]: one file per command.

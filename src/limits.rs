@@ -248,6 +248,10 @@ pub const COLUMNS_MAX: u64 = 4096;
 /// What an error of ringway's own may be long: the length that clients reserve for a message.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 511;
 
+/// A statement that is longer goes to the primary unread. What clients write by hand is far
+/// shorter; what is longer is an INSERT of many rows.
+pub const CLASSIFY_BYTES_MAX: usize = 64 * 1024;
+
 const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"

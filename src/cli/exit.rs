@@ -12,7 +12,7 @@ use crate::control;
 pub(super) enum Exit {
     /// All went well.
     Success = 0,
-    /// The configuration cannot be used.
+    /// The configuration, or a line of the input, cannot be used.
     Config = 1,
     /// Something failed that should not: `EX_SOFTWARE` of sysexits.h.
     Internal = 70,
@@ -78,6 +78,6 @@ fn tell_errors(errors: &Errors) {
 }
 
 /// Standard error may be closed, which changes nothing about the exit code.
-fn tell(what: impl Display) {
+pub(super) fn tell(what: impl Display) {
     let _ = writeln!(io::stderr(), "{what}");
 }

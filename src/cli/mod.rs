@@ -3,14 +3,16 @@
 mod check;
 mod demo;
 mod exit;
+mod explain;
 mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::demo::Options;
+use crate::mysql::Dialect;
 
 /// A layer-4 load balancer for Linux: one thread per core, each with its own io_uring.
 #[derive(Debug, Parser)]
@@ -43,6 +45,18 @@ enum Command {
     #[command(after_help = "Example:\n  \
         ringway demo --port 8080 --admin-port 9900")]
     Demo(DemoPorts),
+    /// Say where an SQL statement would go on a MySQL port, and why.
+    ///
+    /// Statements are arguments, or standard input has one JSON object a line, {"sql": "..."}. The
+    /// answer is one JSON object a line: the target (primary, replica, both, last, intercept,
+    /// refused), the reason as in the metrics, and the decisive word with its offset in bytes. Each
+    /// statement is looked at by itself, in a session that has a replica. Nothing is connected to.
+    #[command(after_help = "Examples:\n  \
+        ringway explain --sql 'SELECT * FROM t FOR UPDATE' 'SHOW TABLES'\n  \
+        ringway explain --sql --autocommit off 'SELECT 1'\n  \
+        jq -cR '{sql: .}' statements.sql | ringway explain --sql\n\n\
+        Exit code: 0, or 1 when a line of standard input could not be used.")]
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +76,49 @@ struct DemoPorts {
     admin_port: u16,
 }
 
+#[derive(Debug, Args)]
+struct Explain {
+    /// Explain SQL statements.
+    #[arg(long, required = true)]
+    sql: bool,
+    /// The session has a transaction open on the primary.
+    #[arg(long)]
+    in_transaction: bool,
+    /// Whether statements of the session commit by themselves.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    autocommit: Switch,
+    /// The session's sql_mode has ANSI_QUOTES: "x" is a name.
+    #[arg(long)]
+    ansi_quotes: bool,
+    /// The session's sql_mode has NO_BACKSLASH_ESCAPES.
+    #[arg(long)]
+    no_backslash_escapes: bool,
+    /// The statements; without any, standard input has them.
+    statements: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Explain {
+    fn run(&self) -> exit::Exit {
+        let session = explain::Session {
+            in_transaction: self.in_transaction,
+            autocommit: self.autocommit == Switch::On,
+            dialect: Dialect {
+                ansi_quotes: self.ansi_quotes,
+                no_backslash_escapes: self.no_backslash_escapes,
+                multi_statements: true,
+                trail_bytes: false,
+            },
+        };
+        explain::explain(&self.statements, session)
+    }
+}
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
@@ -71,6 +128,7 @@ pub fn main() -> ExitCode {
             let DemoPorts { port, admin_port } = ports;
             demo::run(Options { port, admin_port })
         }
+        Command::Explain(explain) => explain.run(),
     };
     exit.into()
 }

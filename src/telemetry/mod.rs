@@ -9,7 +9,7 @@ mod record;
 mod stats;
 
 pub use counter::{Counter, Histogram, HistogramSnapshot};
-pub use reason::{ConnectError, Direction, Phase, Reason, Who};
+pub use reason::{ConnectError, Direction, Phase, Reason, RouteReason, Who};
 pub use record::{Notice, SessionRecord};
 pub use stats::{
     CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, ServerCounters,

@@ -1,5 +1,6 @@
-//! Who ended a session, in which phase, and why: one enum each, which are the log fields and the
-//! metric labels. `docs/metrics.md` lists them; a test holds it to that.
+//! Who ended a session, in which phase, and why, and why a statement went where it went: one enum
+//! each, which are the log fields and the metric labels. `docs/metrics.md` lists them; a test holds
+//! it to that.
 
 /// An enum whose variants are numbered from 0 and have one spelling for logs and metrics.
 macro_rules! labels {
@@ -123,6 +124,105 @@ labels! {
     }
 }
 
+labels! {
+    /// Why a statement of a MySQL session went where it went. The first ones are about what the
+    /// statement is, the last ones about the session.
+    RouteReason {
+        /// A read that changes nothing: to the replica.
+        PlainRead => "plain_read",
+        /// `SHOW` of what replication keeps the same: to the replica.
+        Show => "show",
+        /// `EXPLAIN` or `DESCRIBE` of a read or a table: to the replica.
+        Explain => "explain",
+        /// The state of the session: to both, and the client gets the primary's answer.
+        SessionState => "session_state",
+        /// It asks about the statement before: to the server that ran that one.
+        Diagnostics => "diagnostics",
+        /// `KILL`: ringway knows which connection is meant.
+        Kill => "kill",
+        /// No statement at all.
+        Empty => "empty",
+        /// Longer than `classify_bytes_max`.
+        TooLong => "too_long",
+        /// Text that cannot be read, or can be read in two ways.
+        NotUnderstood => "not_understood",
+        /// `/*! */` or `/*M! */` with more in it than hints.
+        ExecutableComment => "executable_comment",
+        /// More than one statement.
+        MultiStatement => "multi_statement",
+        /// A hint asks for the primary.
+        HintPrimary => "hint_primary",
+        /// A hint lifts a doubt: to the replica.
+        HintReplica => "hint_replica",
+        /// `LAST_INSERT_ID()`, `@@identity`: the primary's connection knows.
+        LastInsertId => "last_insert_id",
+        /// `CONNECTION_ID()`: clients know the one of the primary.
+        ConnectionId => "connection_id",
+        /// `GET_LOCK()` and its family, or a lock that is held.
+        NamedLock => "named_lock",
+        /// A sequence is read or moved.
+        Sequence => "sequence",
+        /// Positions of the replication.
+        Gtid => "gtid",
+        /// A server's own state: its variables, status, processes, files.
+        ServerState => "server_state",
+        /// `FOR UPDATE`, `FOR SHARE`, `LOCK IN SHARE MODE`.
+        LockingRead => "locking_read",
+        /// A read with `INTO`.
+        Into => "into",
+        /// `:=` in a statement.
+        AssignsVariable => "assigns_variable",
+        /// `PROCEDURE ANALYSE`.
+        ProcedureAnalyse => "procedure_analyse",
+        /// A call of a function that is not built in, or that has a schema.
+        UnknownFunction => "unknown_function",
+        /// A user variable that only the primary's connection knows.
+        UserVariable => "user_variable",
+        /// `EXPLAIN ANALYZE`, `EXPLAIN` of a write or of a connection.
+        ExplainRuns => "explain_runs",
+        /// `SET GLOBAL`, `SET PERSIST`, `SET PASSWORD`, `sql_log_bin` and others of the primary.
+        GlobalState => "global_state",
+        /// `SET` to a value that two servers may not agree on.
+        SetValue => "set_value",
+        /// `INSERT`, `UPDATE`, `DELETE`, `REPLACE`, `LOAD`, also inside `WITH`.
+        Write => "write",
+        /// `BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT`, `SET TRANSACTION`.
+        Transaction => "transaction",
+        /// `EXECUTE` of a prepared text.
+        PreparedText => "prepared_text",
+        /// `CALL`, or a call before that may have changed the session on the primary.
+        Procedure => "procedure",
+        /// Everything else.
+        Other => "other",
+        /// A transaction is open on the primary.
+        InTransaction => "in_transaction",
+        /// A read-only transaction: on the replica until it ends.
+        ReadOnlyTransaction => "read_only_transaction",
+        /// Autocommit is off, so that any statement begins a transaction.
+        AutocommitOff => "autocommit_off",
+        /// The session's isolation level is `SERIALIZABLE`, where every read locks.
+        Serializable => "serializable",
+        /// `SET TRANSACTION` before it is for the transaction that it begins.
+        NextTransaction => "next_transaction",
+        /// A temporary table is made, or the session has one.
+        TemporaryTable => "temporary_table",
+        /// Tables, the instance or everything is locked, or the session holds such a lock.
+        TableLock => "table_lock",
+        /// An XA transaction begins, or the session is in one.
+        Xa => "xa",
+        /// The session's state on the primary is not that on the replica.
+        UnsharedState => "unshared_state",
+        /// The replica may not have what the session wrote: `read_after_write`.
+        ReadAfterWrite => "read_after_write",
+        /// The session has no replica.
+        NoReplica => "no_replica",
+        /// The primary is gone; reads go on.
+        PrimaryLost => "primary_lost",
+        /// `LOAD DATA LOCAL`, which is not allowed.
+        LocalInfile => "local_infile",
+    }
+}
+
 impl ConnectError {
     /// Whether the failure speaks against the server and counts towards `max_fails`.
     pub const fn blames_server(self) -> bool {
@@ -139,18 +239,19 @@ mod tests {
 
     #[test]
     fn every_label_has_its_own_number_and_spelling() {
-        for (i, reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), i);
-            assert!(
-                reason
-                    .as_str()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_')
-            );
+        check(Reason::ALL, Reason::index, Reason::as_str);
+        check(RouteReason::ALL, RouteReason::index, RouteReason::as_str);
+    }
+
+    fn check<T: Copy>(all: &[T], index: fn(T) -> usize, as_str: fn(T) -> &'static str) {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        for (i, &label) in all.iter().enumerate() {
+            assert_eq!(index(label), i);
+            assert!(as_str(label).bytes().all(is_plain));
         }
-        let mut spellings: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        let mut spellings: Vec<_> = all.iter().map(|&label| as_str(label)).collect();
         spellings.sort_unstable();
         spellings.dedup();
-        assert_eq!(spellings.len(), Reason::ALL.len());
+        assert_eq!(spellings.len(), all.len());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::control::{documented, testing};
-use crate::telemetry::{ConnectError, Direction, Phase, Reason, Who};
+use crate::telemetry::{ConnectError, Direction, Phase, Reason, RouteReason, Who};
 
 #[test]
 fn the_document_has_every_metric_with_its_type_labels_and_meaning() {
@@ -39,6 +39,8 @@ fn the_document_has_every_label_of_the_enums() {
     );
     let errors = labels(ConnectError::ALL, ConnectError::as_str);
     assert_eq!(documented::names("Connect errors"), errors);
+    let routes = labels(RouteReason::ALL, RouteReason::as_str);
+    assert_eq!(documented::names("Route reasons"), routes);
 }
 
 #[test]

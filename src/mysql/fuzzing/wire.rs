@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::auth::{Credential, Password};
-use super::capabilities::Capabilities;
-use super::command::Reply;
-use super::cursor::Cursor;
-use super::framer::{Frame, Framer};
-use super::login::{Action, Login, Peer, Rules};
-use super::packet::Header;
-use super::reply::{Event, ReplyTracker};
+use crate::mysql::auth::{Credential, Password};
+use crate::mysql::capabilities::Capabilities;
+use crate::mysql::command::Reply;
+use crate::mysql::cursor::Cursor;
+use crate::mysql::framer::{Frame, Framer};
+use crate::mysql::login::{Action, Login, Peer, Rules};
+use crate::mysql::packet::Header;
+use crate::mysql::reply::{Event, ReplyTracker};
 
 /// What a framer found, regardless of how the bytes came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,1 @@
+WITH RECURSIVE a (x) AS (SELECT 1), b (y) AS (SELECT f(2)) UPDATE t SET c = 1

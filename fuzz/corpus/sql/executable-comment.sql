@@ -1,0 +1,1 @@
+SELECT /*!50000 1 */ /*!40001 SQL_NO_CACHE */ /*M!100100 2 */ FROM t

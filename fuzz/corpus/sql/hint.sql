@@ -1,0 +1,1 @@
+/* route:replica */ SELECT db.f(1), `now`()

@@ -1,0 +1,1 @@
+SELECT a INTO @b, @`c` FROM t LOCK IN SHARE MODE

@@ -1,0 +1,1 @@
+SELECT 1.FOR, .5FOR, 1e5FOR, 0x1F.5, 1e-5, 1abc.now(), t.5now()

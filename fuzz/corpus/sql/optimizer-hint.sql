@@ -1,0 +1,1 @@
+SELECT /*+ QB_NAME(`*/`) SET_VAR(sql_mode='ANSI') */ 1

@@ -1,0 +1,1 @@
+SELECT NEXT VALUE FOR s, nextval(s), s.nextval

@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE IF NOT EXISTS db.`t` (a INT); DROP TABLE a, b.c, d, e, f

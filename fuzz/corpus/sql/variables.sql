@@ -1,0 +1,1 @@
+SET @a := 5, @@session.sql_mode = CONCAT(@@sql_mode, ',ANSI'), NAMES gbk

@@ -1,0 +1,561 @@
+//! What a session has done, and where its statements go because of it.
+
+use super::read;
+use crate::mysql::Server::{Primary, Replica};
+use crate::mysql::{Decision, Dialect, OwnWrites, Reply, Server, State, StatusFlags, Target};
+use crate::mysql::{classify, lexer};
+use crate::telemetry::RouteReason as Reason;
+
+const IDLE: u16 = StatusFlags::AUTOCOMMIT;
+const IN_TRANSACTION: u16 = IDLE | StatusFlags::IN_TRANSACTION;
+const IN_READ_ONLY: u16 = IN_TRANSACTION | StatusFlags::READ_ONLY_TRANSACTION;
+
+/// A session whose servers answer as they are told.
+struct Session {
+    state: State,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self {
+            state: State::new(Dialect::default(), true),
+        }
+    }
+
+    fn ask(&self, sql: &str) -> Decision {
+        let statement = classify(sql.as_bytes(), self.state.dialect());
+        self.state.route(&statement, OwnWrites::Visible)
+    }
+
+    /// Runs a statement where it belongs, and answers with these flags.
+    fn run_with(&mut self, sql: &str, status: u16) -> Decision {
+        self.reply(sql, status, false)
+    }
+
+    /// The same, in autocommit and outside transactions.
+    fn run(&mut self, sql: &str) -> Decision {
+        self.run_with(sql, IDLE)
+    }
+
+    fn fail(&mut self, sql: &str) -> Decision {
+        self.reply(sql, IDLE, true)
+    }
+
+    fn reply(&mut self, sql: &str, status: u16, failed: bool) -> Decision {
+        let statement = classify(sql.as_bytes(), self.state.dialect());
+        let decision = self.state.route(&statement, OwnWrites::Visible);
+        let servers: &[Server] = match (decision.target, decision.answer) {
+            (Target::Both, _) => &[Primary, Replica],
+            (_, Some(Primary)) => &[Primary],
+            (_, Some(Replica)) => &[Replica],
+            (_, None) => &[],
+        };
+        for &server in servers {
+            let reply = Reply {
+                status: StatusFlags(status),
+                failed,
+                changed_session: false,
+            };
+            self.state.after(&statement, &decision, server, reply);
+        }
+        decision
+    }
+
+    #[track_caller]
+    fn expect(&self, sql: &str, target: Target, reason: Reason) {
+        let decision = self.ask(sql);
+        assert_eq!(
+            (decision.target, decision.reason),
+            (target, reason),
+            "{sql}"
+        );
+    }
+
+    #[track_caller]
+    fn reads_on_replica(&self) {
+        self.expect("SELECT 1", Target::Replica, Reason::PlainRead);
+    }
+
+    #[track_caller]
+    fn reads_on_primary(&self, reason: Reason) {
+        self.expect("SELECT 1", Target::Primary, reason);
+    }
+}
+
+#[test]
+fn a_transaction_stays_on_the_primary_until_its_flag_is_gone() {
+    let mut session = Session::new();
+    session.run_with("BEGIN", IN_TRANSACTION);
+    assert!(session.state.in_transaction());
+    session.reads_on_primary(Reason::InTransaction);
+    session.expect(
+        "/* route:replica */ SELECT 1",
+        Target::Primary,
+        Reason::InTransaction,
+    );
+    session.expect(
+        "START TRANSACTION READ ONLY",
+        Target::Primary,
+        Reason::InTransaction,
+    );
+    session.expect("SET @a = 1", Target::Both, Reason::SessionState);
+    session.run_with("SELECT 1", IN_TRANSACTION);
+    session.run("COMMIT");
+    session.reads_on_replica();
+    // A prepared BEGIN says nothing in text, and everything in the flags.
+    session.run_with("EXECUTE s", IN_TRANSACTION);
+    session.reads_on_primary(Reason::InTransaction);
+}
+
+#[test]
+fn without_autocommit_everything_stays_on_the_primary() {
+    let mut session = Session::new();
+    assert_eq!(
+        session.run_with("SET autocommit = 0", 0).target,
+        Target::Both
+    );
+    session.reads_on_primary(Reason::AutocommitOff);
+    session.run_with("SELECT 1", StatusFlags::IN_TRANSACTION);
+    session.reads_on_primary(Reason::InTransaction);
+    session.run_with("COMMIT", 0);
+    session.expect(
+        "START TRANSACTION READ ONLY",
+        Target::Replica,
+        Reason::ReadOnlyTransaction,
+    );
+    session.run_with("SET autocommit = 1", IDLE);
+    session.reads_on_replica();
+}
+
+#[test]
+fn a_read_only_transaction_stays_on_the_replica_until_it_ends() {
+    let mut session = Session::new();
+    session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
+    for sql in [
+        "SELECT 1",
+        "SELECT f(1)",
+        "UPDATE t SET a = 1",
+        "SELECT * FROM t FOR SHARE",
+        "COMMIT",
+    ] {
+        session.expect(sql, Target::Replica, Reason::ReadOnlyTransaction);
+    }
+    session.expect(
+        "START TRANSACTION READ ONLY",
+        Target::Replica,
+        Reason::ReadOnlyTransaction,
+    );
+    let decision = session.ask("SET NAMES utf8");
+    assert_eq!(
+        (decision.target, decision.answer),
+        (Target::Both, Some(Replica))
+    );
+    assert_eq!(
+        session.ask("SELECT GET_LOCK('a', 1)").target,
+        Target::Primary
+    );
+    session.run_with("SELECT GET_LOCK('a', 1)", IDLE);
+    session.expect("SELECT 1", Target::Replica, Reason::ReadOnlyTransaction);
+    session.run("COMMIT");
+    session.reads_on_primary(Reason::NamedLock);
+}
+
+#[test]
+fn what_ends_a_transaction_on_one_server_ends_it_on_the_replica_first() {
+    for sql in [
+        "BEGIN",
+        "START TRANSACTION READ WRITE",
+        "LOCK TABLES t WRITE",
+        "FLUSH TABLES WITH READ LOCK",
+    ] {
+        let mut session = Session::new();
+        session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
+        let decision = session.ask(sql);
+        assert_eq!(decision.target, Target::Primary, "{sql}");
+        assert!(decision.ends_replica_transaction, "{sql}");
+        assert!(!Session::new().ask(sql).ends_replica_transaction, "{sql}");
+    }
+}
+
+#[test]
+fn a_session_that_only_reads_has_its_transactions_on_the_replica() {
+    let mut session = Session::new();
+    session.run("SET SESSION TRANSACTION READ ONLY");
+    session.expect("BEGIN", Target::Replica, Reason::ReadOnlyTransaction);
+    session.expect(
+        "START TRANSACTION READ WRITE",
+        Target::Primary,
+        Reason::Transaction,
+    );
+    session.run_with("SET autocommit = 0", 0);
+    session.reads_on_replica();
+    session.expect("UPDATE t SET a = 1", Target::Primary, Reason::Write);
+    session.run_with("SELECT 1", IN_READ_ONLY & !IDLE);
+    session.expect("SELECT f(1)", Target::Replica, Reason::ReadOnlyTransaction);
+    session.run_with("COMMIT", 0);
+    session.run_with("SET autocommit = 1", IDLE);
+    session.run("SET SESSION TRANSACTION READ WRITE");
+    session.expect("BEGIN", Target::Primary, Reason::Transaction);
+    session.run("SET transaction_read_only = ON");
+    session.expect("BEGIN", Target::Replica, Reason::ReadOnlyTransaction);
+}
+
+#[test]
+fn a_shaped_transaction_is_the_next_one_and_no_other() {
+    let mut session = Session::new();
+    session.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    session.run("SET @a = 1");
+    session.reads_on_primary(Reason::NextTransaction);
+    session.expect(
+        "START TRANSACTION READ ONLY",
+        Target::Primary,
+        Reason::NextTransaction,
+    );
+    session.run("SELECT 1");
+    session.reads_on_replica();
+    session.run("SET TRANSACTION READ ONLY");
+    session.run_with("BEGIN", IN_READ_ONLY);
+    session.run("COMMIT");
+    session.reads_on_replica();
+}
+
+#[test]
+fn serializable_sessions_read_on_the_primary() {
+    let mut session = Session::new();
+    for (set, is_serializable) in [
+        ("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", true),
+        (
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            false,
+        ),
+        ("SET transaction_isolation = 'serializable'", true),
+        ("SET tx_isolation = 'REPEATABLE-READ'", false),
+        ("SET @@session.transaction_isolation = @old", true),
+    ] {
+        session.run(set);
+        match is_serializable {
+            true => session.reads_on_primary(Reason::Serializable),
+            false => session.reads_on_replica(),
+        }
+    }
+}
+
+#[test]
+fn temporary_tables_pin_until_each_is_dropped() {
+    let mut session = Session::new();
+    session.fail("CREATE TEMPORARY TABLE a (x INT)");
+    session.reads_on_replica();
+    session.run("CREATE TEMPORARY TABLE a (x INT)");
+    session.run("CREATE TEMPORARY TABLE IF NOT EXISTS a (x INT)");
+    session.run("CREATE TEMPORARY TABLE `db`.`B` AS SELECT 1");
+    session.reads_on_primary(Reason::TemporaryTable);
+    session.run("DROP TABLE IF EXISTS A");
+    session.run("DROP TABLE b");
+    session.reads_on_primary(Reason::TemporaryTable);
+    session.run("DROP TEMPORARY TABLE c, db.b");
+    session.reads_on_replica();
+    for i in 0..9 {
+        session.run(&format!("CREATE TEMPORARY TABLE t{i} (x INT)"));
+    }
+    for i in 0..9 {
+        session.run(&format!("DROP TABLE t{i}"));
+    }
+    session.reads_on_primary(Reason::TemporaryTable);
+}
+
+#[test]
+fn locks_pin_until_they_are_released() {
+    let cases: [(&str, &str, Reason); 7] = [
+        ("LOCK TABLES t WRITE", "UNLOCK TABLES", Reason::TableLock),
+        (
+            "FLUSH TABLES WITH READ LOCK",
+            "UNLOCK TABLES",
+            Reason::TableLock,
+        ),
+        (
+            "LOCK INSTANCE FOR BACKUP",
+            "UNLOCK INSTANCE",
+            Reason::TableLock,
+        ),
+        ("BACKUP STAGE START", "BACKUP STAGE END", Reason::TableLock),
+        (
+            "SELECT GET_LOCK('a', 1)",
+            "DO RELEASE_LOCK('a')",
+            Reason::NamedLock,
+        ),
+        (
+            "DO GET_LOCK('a', 1), GET_LOCK('b', 1)",
+            "SELECT RELEASE_ALL_LOCKS()",
+            Reason::NamedLock,
+        ),
+        ("XA START 'x'", "XA COMMIT 'x'", Reason::Xa),
+    ];
+    for (take, release, reason) in cases {
+        let mut session = Session::new();
+        session.fail(take);
+        session.reads_on_replica();
+        session.run(take);
+        session.reads_on_primary(reason);
+        session.run("INSERT INTO t VALUES (1)");
+        session.reads_on_primary(reason);
+        session.fail(release);
+        session.reads_on_primary(reason);
+        session.run(release);
+        session.reads_on_replica();
+    }
+}
+
+#[test]
+fn a_transaction_unlocks_tables_but_not_the_read_lock() {
+    let mut session = Session::new();
+    session.run("LOCK TABLES t WRITE");
+    session.run("BEGIN");
+    session.reads_on_replica();
+    session.run("FLUSH TABLES WITH READ LOCK");
+    session.run("BEGIN");
+    session.reads_on_primary(Reason::TableLock);
+}
+
+#[test]
+fn as_many_locks_have_to_be_released_as_were_taken() {
+    let mut session = Session::new();
+    session.run("SELECT GET_LOCK('a', 1)");
+    session.run("SELECT GET_LOCK('a', 1)");
+    session.run("SELECT RELEASE_LOCK('a')");
+    session.reads_on_primary(Reason::NamedLock);
+    session.run("SELECT RELEASE_LOCK('a')");
+    session.reads_on_replica();
+}
+
+#[test]
+fn user_variables_are_read_where_they_are_known() {
+    let mut session = Session::new();
+    session.run("SET @a = 5");
+    session.expect("SELECT @a", Target::Replica, Reason::PlainRead);
+    for sql in [
+        "SELECT 5 INTO @a",
+        "SELECT @a := 5",
+        "SET @a = NOW()",
+        "CALL p(@a)",
+        "EXECUTE s",
+        "SELECT f(1)",
+        "UPDATE t SET b = (@a := 1)",
+    ] {
+        let mut session = Session::new();
+        session.run(sql);
+        session.expect("SELECT @a", Target::Primary, Reason::UserVariable);
+        session.expect(
+            "/* route:replica */ SELECT @a",
+            Target::Replica,
+            Reason::HintReplica,
+        );
+        session.expect("SET @b = @a", Target::Primary, Reason::UserVariable);
+        session.reads_on_replica();
+    }
+    let mut session = Session::new();
+    session.run("INSERT INTO t VALUES (@a)");
+    session.expect("SELECT @a", Target::Replica, Reason::PlainRead);
+}
+
+#[test]
+fn a_value_that_only_the_primary_has_pins_the_session() {
+    for sql in [
+        "SET SESSION sql_mode = f(1)",
+        "SET SESSION group_concat_max_len = (SELECT 5 FROM t)",
+        "SET x",
+    ] {
+        let mut session = Session::new();
+        session.run(sql);
+        session.reads_on_primary(Reason::UnsharedState);
+    }
+    let mut session = Session::new();
+    session.run("SELECT 5 INTO @mode");
+    session.run("SET sql_mode = @mode");
+    session.reads_on_primary(Reason::UnsharedState);
+    for sql in [
+        "SET GLOBAL max_connections = 5",
+        "SET sql_log_bin = 0",
+        "SET @a = NOW()",
+    ] {
+        let mut session = Session::new();
+        session.run(sql);
+        session.reads_on_replica();
+    }
+}
+
+#[test]
+fn a_call_that_changed_the_session_pins_it() {
+    let statement = read("CALL p()");
+    for (state, changed_session) in [
+        (State::new(Dialect::default(), true), true),
+        (
+            State::new(Dialect::default(), true).pinned_by_calls(),
+            false,
+        ),
+    ] {
+        let mut session = Session { state };
+        let decision = session.ask("CALL p()");
+        let reply = Reply {
+            status: StatusFlags(IDLE | StatusFlags::SESSION_STATE_CHANGED),
+            failed: false,
+            changed_session,
+        };
+        session.state.after(&statement, &decision, Primary, reply);
+        assert_eq!(session.ask("SELECT 1").target, Target::Primary);
+    }
+}
+
+#[test]
+fn diagnostics_follow_the_last_statement() {
+    let mut session = Session::new();
+    assert_eq!(session.ask("SHOW WARNINGS").answer, Some(Primary));
+    session.run("SELECT 1");
+    assert_eq!(session.ask("SHOW WARNINGS").answer, Some(Replica));
+    session.run("SELECT FOUND_ROWS()");
+    assert_eq!(session.ask("SHOW WARNINGS").answer, Some(Replica));
+    session.run("UPDATE t SET a = 1");
+    assert_eq!(session.ask("SELECT ROW_COUNT()").answer, Some(Primary));
+    session.run("SELECT 1");
+    session.run("SET NAMES utf8");
+    assert_eq!(session.ask("SHOW WARNINGS").answer, Some(Primary));
+    session.run("SELECT 1");
+    session.state.set_replica(false);
+    assert_eq!(session.ask("SHOW WARNINGS").answer, Some(Primary));
+}
+
+#[test]
+fn a_read_waits_on_the_primary_for_what_the_session_wrote() {
+    let state = State::new(Dialect::default(), true);
+    for (sql, target, reason) in [
+        ("SELECT 1", Target::Primary, Reason::ReadAfterWrite),
+        ("SHOW TABLES", Target::Primary, Reason::ReadAfterWrite),
+        (
+            "START TRANSACTION READ ONLY",
+            Target::Primary,
+            Reason::ReadAfterWrite,
+        ),
+        (
+            "/* route:replica */ SELECT 1",
+            Target::Replica,
+            Reason::HintReplica,
+        ),
+        (
+            "/* route:primary */ SELECT 1",
+            Target::Primary,
+            Reason::HintPrimary,
+        ),
+        ("SELECT f(1)", Target::Primary, Reason::UnknownFunction),
+        ("SET NAMES utf8", Target::Both, Reason::SessionState),
+    ] {
+        let decision = state.route(&read(sql), OwnWrites::Unseen);
+        assert_eq!(
+            (decision.target, decision.reason),
+            (target, reason),
+            "{sql}"
+        );
+    }
+}
+
+#[test]
+fn without_a_replica_everything_is_the_primarys() {
+    let mut session = Session::new();
+    session.state.set_replica(false);
+    session.reads_on_primary(Reason::NoReplica);
+    session.expect(
+        "START TRANSACTION READ ONLY",
+        Target::Primary,
+        Reason::NoReplica,
+    );
+    session.expect("SET NAMES utf8", Target::Primary, Reason::SessionState);
+    session.run("SET NAMES utf8");
+    session.reads_on_primary(Reason::NoReplica);
+}
+
+#[test]
+fn without_the_primary_reads_go_on_and_nothing_else() {
+    let mut session = Session::new();
+    session.state.lose_primary();
+    session.reads_on_replica();
+    session.expect("SET NAMES utf8", Target::Replica, Reason::SessionState);
+    session.expect("UPDATE t SET a = 1", Target::Refused, Reason::PrimaryLost);
+    session.expect("BEGIN", Target::Refused, Reason::PrimaryLost);
+    session.expect("SHOW WARNINGS", Target::Refused, Reason::PrimaryLost);
+    session.state.set_replica(false);
+    session.expect("SELECT 1", Target::Refused, Reason::PrimaryLost);
+}
+
+#[test]
+fn a_schema_that_shows_the_server_is_read_on_the_primary() {
+    let mut session = Session::new();
+    session.run("USE performance_schema");
+    session.expect(
+        "SELECT * FROM threads",
+        Target::Primary,
+        Reason::ServerState,
+    );
+    session.run("USE shop");
+    session.reads_on_replica();
+}
+
+#[test]
+fn the_session_tells_how_its_statements_are_read() {
+    let mut session = Session::new();
+    session.run("SET sql_mode = 'ANSI'");
+    assert!(session.state.dialect().ansi_quotes);
+    session.run("SET sql_mode = @@sql_mode");
+    assert!(
+        session.state.dialect().ansi_quotes,
+        "it cannot be told, so it stays"
+    );
+    session.run("SET SESSION sql_mode = 'TRADITIONAL'");
+    assert!(!session.state.dialect().ansi_quotes);
+    session.run_with("SELECT 1", IDLE);
+    session.run_with(
+        "UPDATE t SET a = 1",
+        IDLE | StatusFlags::NO_BACKSLASH_ESCAPES,
+    );
+    assert!(session.state.dialect().no_backslash_escapes);
+    for (set, has_trail_bytes) in [
+        ("SET NAMES gbk", true),
+        ("SET NAMES 'utf8mb4'", false),
+        ("SET CHARACTER SET sjis", true),
+        ("SET character_set_client = latin1", false),
+        ("SET character_set_client = @old", true),
+    ] {
+        session.run(set);
+        assert_eq!(
+            session.state.dialect().trail_bytes,
+            has_trail_bytes,
+            "{set}"
+        );
+    }
+}
+
+#[test]
+fn a_reset_undoes_what_the_session_did() {
+    let mut session = Session::new();
+    for sql in [
+        "CREATE TEMPORARY TABLE t (a INT)",
+        "LOCK TABLES t READ",
+        "SELECT GET_LOCK('a', 1)",
+        "SELECT 1 INTO @a",
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    ] {
+        session.run(sql);
+    }
+    session.state.reset(Dialect::default());
+    assert_eq!(session.state, State::new(Dialect::default(), true));
+    session.expect("SELECT @a", Target::Replica, Reason::PlainRead);
+}
+
+#[test]
+fn character_sets_with_trail_bytes_are_known_by_collation() {
+    for collation in [
+        1, 84, 13, 88, 28, 87, 95, 96, 248, 249, 250, 1025, 1108, 1052, 1119,
+    ] {
+        assert!(lexer::has_trail_bytes(collation), "{collation}");
+    }
+    for collation in [8, 33, 45, 46, 63, 255, 1032, 1069, 2049, 2304, 2396] {
+        assert!(!lexer::has_trail_bytes(collation), "{collation}");
+    }
+}
