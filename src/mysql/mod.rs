@@ -1,6 +1,6 @@
 //! The MySQL port, sans-IO: bytes in, decisions out. No socket, no clock, no ring.
 //!
-//! What a statement is: [`classify`], one pass of the [`lexer`] over its bytes, without a syntax
+//! What a statement is: [`classify()`], one pass of the [`lexer`] over its bytes, without a syntax
 //! tree and without allocation. Where it goes: [`State::route`], from what the statement is and
 //! what the session has done. Both are the code that `ringway explain --sql` shows.
 //!
