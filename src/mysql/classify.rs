@@ -4,15 +4,19 @@
 use super::lexer::{Dialect, Token, TokenKind};
 use super::scan::{Finding, Found, Scan, leaves_session_alone};
 use super::set;
-use super::statement::{Access, Effects, Hint, Kind, Pins, Statement, TableName};
+use super::statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName};
 use crate::telemetry::RouteReason;
 
 /// What a statement is. One pass, no allocation, and no panic whatever the bytes are.
 pub fn classify(text: &[u8], dialect: Dialect) -> Statement {
     if let Some(code) = set_in_comment(text) {
         let statement = classify_text(code, dialect);
-        if statement.reason == RouteReason::SessionState && statement.hint.is_none() {
-            return statement;
+        if statement.kind == Kind::SessionState {
+            // Its span is one of the code, not of the text.
+            return Statement {
+                decisive: Span::default(),
+                ..statement
+            };
         }
     }
     classify_text(text, dialect)

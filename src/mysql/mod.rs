@@ -6,7 +6,7 @@
 //! assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the layouts, [`auth`]
 //! the arithmetic of passwords.
 //!
-//! What a statement is: [`classify`], one pass of the [`lexer`] over its bytes, without a syntax
+//! What a statement is: [`classify()`], one pass of the [`lexer`] over its bytes, without a syntax
 //! tree and without allocation. Where it goes: [`State::route`], from what the statement is and
 //! what the session has done. Both are the code that `ringway explain --sql` shows. The order of
 //! proof is one way only: a statement goes to the replica when it was proven to be a plain read, and

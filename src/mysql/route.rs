@@ -440,10 +440,12 @@ impl State {
         reply: Reply,
     ) {
         let effects = &statement.effects;
-        self.dirty_user_variables |= effects.assigns_user_variables;
-        self.pins = self.pins.with(effects.takes.only(Pins::UNSHARED_STATE));
         let is_alone = decision.target != Target::Both && self.has_replica;
-        if is_alone && (reply.changed_session || statement.kind == Kind::SessionState) {
+        let should_be_shared = is_alone && statement.kind == Kind::SessionState;
+        self.dirty_user_variables |= effects.assigns_user_variables || should_be_shared;
+        self.pins = self.pins.with(effects.takes.only(Pins::UNSHARED_STATE));
+        let drifts = should_be_shared && !effects.sets_user_variables_only;
+        if drifts || (is_alone && reply.changed_session) {
             self.pins = self.pins.with(Pins::UNSHARED_STATE);
         }
         let calls = [RouteReason::Procedure, RouteReason::PreparedText];

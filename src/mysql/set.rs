@@ -15,6 +15,8 @@ use crate::telemetry::RouteReason;
 struct Parts<'a> {
     /// State of the session that both servers have to have.
     session: bool,
+    /// A user variable with a value that both servers make in the same way.
+    user_variable: bool,
     /// Something that is the primary's own.
     primary_only: Option<Token<'a>>,
     /// A user variable whose value two servers may not agree on.
@@ -62,14 +64,14 @@ fn verdict<'a>(parts: &Parts<'a>, mut draft: Draft<'a>) -> Draft<'a> {
     } else if let Some(token) = parts.next_transaction {
         draft = primary(RouteReason::Transaction, token);
         draft.effects.shapes_next_transaction = true;
-        return draft;
     } else {
+        draft.effects.sets_user_variables_only = parts.user_variable && !parts.session;
         return draft;
     }
     // What both should have, in one statement with what only the primary may do.
+    draft.effects.assigns_user_variables |= parts.user_variable;
     if parts.session {
         draft.effects.takes = Pins::UNSHARED_STATE;
-        draft.effects.assigns_user_variables = true;
     }
     draft
 }
@@ -91,7 +93,7 @@ fn assignment<'a>(
             let value = assigned_value(scan, parts);
             match value.varies {
                 true => drop(parts.varying_variable.get_or_insert(token)),
-                false => parts.session = true,
+                false => parts.user_variable = true,
             }
             value.end
         }

@@ -153,6 +153,8 @@ pub struct Effects {
     pub releases_all_locks: bool,
     /// It gives user variables a value that only the server it runs on can tell.
     pub assigns_user_variables: bool,
+    /// It sets user variables and nothing else of the session.
+    pub sets_user_variables_only: bool,
     /// The next transaction is a special one: `SET TRANSACTION`.
     pub shapes_next_transaction: bool,
     /// Whether the isolation level of the session is, or may be, `SERIALIZABLE` from here.
@@ -178,6 +180,7 @@ impl Effects {
         locks_released: 0,
         releases_all_locks: false,
         assigns_user_variables: false,
+        sets_user_variables_only: false,
         shapes_next_transaction: false,
         serializable: None,
         session_read_only: None,

@@ -350,7 +350,9 @@ fn user_variables_are_read_where_they_are_known() {
             Reason::HintReplica,
         );
         session.expect("SET @b = @a", Target::Primary, Reason::UserVariable);
+        session.run("SET @b = @a");
         session.reads_on_replica();
+        session.expect("SELECT @b", Target::Primary, Reason::UserVariable);
     }
     let mut session = Session::new();
     session.run("INSERT INTO t VALUES (@a)");
@@ -370,7 +372,7 @@ fn a_value_that_only_the_primary_has_pins_the_session() {
     }
     let mut session = Session::new();
     session.run("SELECT 5 INTO @mode");
-    session.run("SET sql_mode = @mode");
+    session.run("SET @a = 5, sql_mode = @mode");
     session.reads_on_primary(Reason::UnsharedState);
     for sql in [
         "SET GLOBAL max_connections = 5",
