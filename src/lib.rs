@@ -9,17 +9,18 @@
 //! - [`config`]: TOML text in, a valid `Config` out, or every error of the file at once; what
 //!   differs between two of them.
 //! - [`balance`]: which server gets the next session. Pure state and atomics.
-//! - [`mysql`]: what an SQL statement is, and which server it goes to.
 //! - [`telemetry`]: counters, reasons and records, as plain data.
+//! - [`mysql`]: the MySQL protocol: packets, login, replies; what an SQL statement is, and which
+//!   server it goes to. Sans-IO.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`cli`]: one file per command.
 //! - [`demo`]: two web servers inside the process, for `ringway demo`.
 //! - [`limits`]: every constant with its reason.
 //!
-//! Imports point one way: `config`, `balance`, `mysql` and `telemetry` know no socket, clock, ring or
-//! thread; `worker` knows those four and never `control`; `control` knows them all. `tests/layout.rs`
-//! holds that.
+//! Imports point one way: `config`, `balance`, `mysql` and `telemetry` know no socket, clock, ring
+//! or thread; `worker` knows those four and never `control`; `control` knows them all.
+//! `tests/layout.rs` holds that.
 
 pub mod balance;
 pub mod cli;

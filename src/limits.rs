@@ -62,14 +62,15 @@ pub const SPLICE_MORE_LIKELY_BYTES: usize = 64 * 1024;
 /// megabyte; above 256 KiB nothing more was measured.
 pub const PIPE_BYTES: usize = 256 * 1024;
 
-/// Pipes one worker keeps for reuse when nothing is in them.
-pub const IDLE_PIPES: usize = 64;
+/// Pipes one worker may have. Destinations that do not read keep theirs; four workers then hold 64
+/// MiB, which is what the kernel lets an unprivileged user have in full-size pipes (pipe(7)).
+pub const PIPES_PER_WORKER: usize = 64;
 
 /// Resolution of the timer wheel. Half of the smallest timeout the configuration accepts.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// How soon an operation is tried again that failed because buffers or kernel memory had run out.
-pub const STARVED_RETRY: Duration = Duration::from_millis(10);
+/// How soon an operation is tried again that failed for want of kernel memory or a descriptor.
+pub const SHORTAGE_RETRY: Duration = Duration::from_millis(10);
 
 /// Such failures in a row after which a session is ended.
 pub const MEMORY_FAILURES_MAX: u8 = 3;
@@ -118,7 +119,7 @@ pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// Descriptors kept for the pipes of splicing directions, per worker.
-pub const DESCRIPTORS_FOR_PIPES: u64 = 2 * IDLE_PIPES as u64;
+pub const DESCRIPTORS_FOR_PIPES: u64 = 2 * PIPES_PER_WORKER as u64;
 
 /// Descriptors a worker itself holds: its ring, its eventfd, and one to spare for each.
 pub const DESCRIPTORS_PER_WORKER: u64 = 4;
@@ -135,6 +136,9 @@ pub const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
 
 /// How long a shutdown waits for workers that were told to stop, beyond [`RING_DRAIN`].
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a worker tells that one of its listening sockets is at a limit.
+pub const LIMIT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the log repeats that one listener or server is in the same kind of trouble.
 pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
@@ -219,6 +223,31 @@ pub const ACCESS_LOG_WARNING: Duration = Duration::from_secs(60);
 /// How long the end of the process waits for the access log's last lines.
 pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
 
+/// What a client may send in one packet before it is logged in, as its header announces it. A
+/// handshake response with a full set of connection attributes is a few kilobytes; the server's own
+/// limit on attributes is 64 KiB.
+pub const LOGIN_PACKET_BYTES_MAX: u32 = 64 * 1024;
+
+/// What a server's greeting may be long. Real ones are below 100 bytes.
+pub const GREETING_BYTES_MAX: u32 = 1024;
+
+/// Packets a server and a client may exchange in one login. The longest conversations, of plugins
+/// for several factors, take fewer than ten; a pair that goes on for ever holds a place for ever.
+pub const LOGIN_ROUNDS_MAX: u8 = 24;
+
+/// What is kept of one OK packet of a reply while it arrives in pieces. Beyond are changes of the
+/// session that nobody hears of: a set of GTIDs is the only one that comes near.
+pub const OK_PACKET_BYTES_MAX: usize = 16 * 1024;
+
+/// What a reply tracker keeps allocated between replies.
+pub const REPLY_SCRATCH_BYTES: usize = 64;
+
+/// Columns of a result set at most: MySQL and MariaDB end at 4096. More is no result set.
+pub const COLUMNS_MAX: u64 = 4096;
+
+/// What an error of ringway's own may be long: the length that clients reserve for a message.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 511;
+
 /// A statement that is longer goes to the primary unread. What clients write by hand is far
 /// shorter; what is longer is an INSERT of many rows.
 pub const CLASSIFY_BYTES_MAX: usize = 64 * 1024;
@@ -243,3 +272,8 @@ const _: () = assert!(
 );
 const _: () = assert!(COMPLETION_ENTRIES >= 4 * RING_BUFFERS as u32);
 const _: () = assert!(COPY_BELOW_BYTES < SPLICE_BURST_BYTES);
+const _: () = assert!(GREETING_BYTES_MAX < LOGIN_PACKET_BYTES_MAX);
+const _: () = assert!(
+    OK_PACKET_BYTES_MAX >= 32,
+    "the numbers of an OK packet are always kept"
+);

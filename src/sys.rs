@@ -23,6 +23,8 @@ pub(crate) fn stream_socket(address: &SockAddr) -> io::Result<RawFd> {
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
+        // Urgent data is data like any other; else the kernel keeps a byte of it aside.
+        socket.set_out_of_band_inline(true)?;
     }
     Ok(socket.into_raw_fd())
 }
@@ -79,6 +81,23 @@ pub(crate) fn accept(socket: RawFd) -> io::Result<RawFd> {
         socket,
         SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
     )?)
+}
+
+/// shutdown(2) with `SHUT_RD`, which makes the kernel refuse connections from here on. A unix socket
+/// is all workers' and stays as it is.
+pub(crate) fn stop_listening(socket: RawFd) {
+    let socket = borrow(socket);
+    let socket = SockRef::from(&socket);
+    if socket.domain().is_ok_and(|domain| domain != Domain::UNIX) {
+        let _ = socket.shutdown(std::net::Shutdown::Read);
+    }
+}
+
+/// send(2), of what there is room for now.
+pub(crate) fn send(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    use nix::sys::socket::{MsgFlags, send};
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(send(socket, bytes, flags)?)
 }
 
 /// shutdown(2) with `SHUT_WR`. It fails only where the peer has reset, which the next receive says.

@@ -61,7 +61,12 @@ fn version_and_help_end_well_and_every_help_shows_an_example() {
         stdout(&version),
         format!("ringway {}\n", env!("CARGO_PKG_VERSION"))
     );
-    for arguments in [&["--help"][..], &["run", "--help"], &["check", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["demo", "--help"],
+    ] {
         let help = ringway(arguments);
         assert!(help.status.success(), "{arguments:?}");
         assert!(stdout(&help).contains("Example"), "{arguments:?}");

@@ -160,8 +160,8 @@ fn without_retries_the_first_failure_is_the_sessions() {
 fn connect_deadline_bounds_all_tries_together() {
     let holes = [Blackhole::new(), Blackhole::new(), Blackhole::new()];
     let config = Config::to(holes.each_ref().map(Blackhole::address))
-        .pool("connect_timeout = \"400ms\"")
-        .pool("connect_deadline = \"600ms\"")
+        .pool("connect_timeout = \"1s\"")
+        .pool("connect_deadline = \"1900ms\"")
         .pool("retries = 7");
     let balancer = Balancer::start(&config);
     let client = balancer.connect();
@@ -241,7 +241,7 @@ fn a_server_that_failed_is_tried_by_one_session_when_fail_timeout_is_over() {
     let config = Config::to([nobody.v4(), server.address()])
         .pool("max_fails = 1")
         .pool("fail_timeout = \"500ms\"");
-    let balancer = Balancer::start(&config);
+    let mut balancer = Balancer::start(&config);
     let tries = || {
         balancer
             .metrics()
@@ -251,6 +251,15 @@ fn a_server_that_failed_is_tried_by_one_session_when_fail_timeout_is_over() {
         balancer.connect().expect("a");
         tries() == 1.0
     });
+    balancer.wait_for_log("left alone for 500ms after 1 connect failure: refused");
+    // From its next failure on it is left alone for longer than what follows takes.
+    let longer = config.pool("fail_timeout = \"5s\"");
+    balancer.reload(&longer);
+    let tries = || {
+        balancer
+            .metrics()
+            .sum("ringway_connect_failures_total", &[("server", "s0")])
+    };
     until("it is tried again", || {
         balancer.connect().expect("a");
         tries() > 1.0
@@ -271,6 +280,7 @@ fn a_server_that_failed_is_tried_by_one_session_when_fail_timeout_is_over() {
         }
         Err("no server is failing".to_owned())
     });
+    balancer.wait_for_log("takes connections again");
     let before = (back.accepted(), server.accepted());
     for _ in 0..10 {
         balancer.connect().receive(1);

@@ -5,7 +5,7 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
-use support::{Balancer, Config, End, Server, Tape};
+use support::{Balancer, Config, End, Peer, Server, Tape, until};
 
 /// More than fits into any buffer between the peers, with the small ones that tests set.
 const MANY_BYTES: usize = 8 << 20;
@@ -69,6 +69,70 @@ fn each_side_goes_on_in_small_steps_after_the_other_has_finished() {
     }
     accepted.finish();
     client.expect_end(End::Fin);
+}
+
+#[test]
+fn an_answer_that_takes_its_time_still_arrives() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let client = balancer.connect();
+    let accepted = server.accept();
+    client.send("question");
+    client.finish();
+    accepted.expect("question");
+    accepted.expect_end(End::Fin);
+    // Long enough for the balancer to watch whether the client is still there.
+    thread::sleep(Duration::from_millis(1500));
+    accepted.send("answer");
+    client.expect("answer");
+    thread::sleep(Duration::from_millis(1500));
+    accepted.send("afterthought");
+    accepted.finish();
+    assert_eq!(client.receive_rest(), (b"afterthought".to_vec(), End::Fin));
+    balancer.wait_closed("client", "finished", 1);
+}
+
+#[test]
+fn readers_that_have_finished_and_stall_cost_nothing() {
+    const READERS: usize = 8;
+    // Large pieces are spliced, small ones copied.
+    for (piece, pause_us) in [(64 * 1024, 0), (1000, 100)] {
+        let server = Server::listen();
+        let balancer = Balancer::start(&Config::to([server.address()]));
+        let process = balancer.process();
+        let threads = process.threads();
+        let pairs = [(); READERS].map(|()| {
+            let client = support::slow_client(&balancer);
+            (client, server.accept())
+        });
+        let fill = |accepted: &Peer| {
+            let (pause, patience) = (Duration::from_micros(pause_us), Duration::from_millis(300));
+            accepted.send_pieces_until_stuck(piece, pause, patience)
+        };
+        let sent = thread::scope(|scope| {
+            let fills = pairs
+                .each_ref()
+                .map(|(_, accepted)| scope.spawn(|| fill(accepted)));
+            fills.map(|fill| fill.join().unwrap())
+        });
+        for (client, accepted) in &pairs {
+            client.finish();
+            accepted.expect_end(End::Fin);
+        }
+        let before = process.cpu();
+        thread::sleep(Duration::from_secs(1));
+        let used = process.cpu().saturating_sub(before);
+        assert!(used < Duration::from_millis(50), "{used:?} in one second");
+        // A send that was in flight may have got a thread of the ring's. They end when they have
+        // been idle, all but one for each of two rings; one that is blocked would not.
+        until("no thread is blocked", || process.threads() <= threads + 2);
+
+        for ((client, accepted), sent) in pairs.into_iter().zip(sent) {
+            accepted.finish();
+            let (received, end) = client.receive_rest();
+            assert_eq!((received.len(), end), (sent, End::Fin));
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,47 @@ fn a_server_whose_status_is_bad_gets_no_sessions_until_it_is_good_again() {
 }
 
 #[test]
+fn each_change_of_state_is_one_record() {
+    let server = WebServer::start();
+    let config = checked(std::slice::from_ref(&server));
+    let mut balancer = Balancer::start(&config);
+    let records = |balancer: &Balancer, text: &str| {
+        let log = balancer.log();
+        let of = |line: &&str| line.contains("server is ") && line.contains(text);
+        let records: Vec<_> = log.lines().filter(of).map(str::to_owned).collect();
+        records
+    };
+    server.set_status(503);
+    balancer.wait_for_log("server is down after 3 checks failed");
+    server.set_status(200);
+    balancer.wait_for_log("server is up after 2 checks passed");
+    server.set_status(503);
+    until("it is down again", || {
+        records(&balancer, "is down").len() == 2
+    });
+    let down = records(&balancer, "is down").remove(0);
+    for field in [
+        "WARN",
+        "pool=web",
+        "server=s0",
+        "HTTP status 503",
+        "took_ms=",
+    ] {
+        assert!(down.contains(field), "{field} in {down}");
+    }
+    assert!(
+        down.contains(&format!("address={}", server.address())),
+        "{down}"
+    );
+
+    balancer.reload(&config.without_health_check());
+    balancer.wait_for_log("server is up: it is no longer checked");
+    assert!(is_up(&balancer, "s0"));
+    assert_eq!(records(&balancer, "").len(), 4);
+    request(&balancer);
+}
+
+#[test]
 fn a_server_that_refuses_its_checks_is_down_and_one_that_comes_back_is_up() {
     let port = Port::reserve();
     let config = Config::to([port.v4()])
@@ -79,20 +120,15 @@ fn a_server_that_refuses_its_checks_is_down_and_one_that_comes_back_is_up() {
 
 #[test]
 fn a_server_that_flaps_faster_than_rise_and_fall_changes_nothing() {
-    let servers = [WebServer::start(), WebServer::start()];
-    let mut balancer = Balancer::start(&checked(&servers));
-    let checks = || {
-        balancer
-            .metrics()
-            .sum("ringway_health_checks_total", &[("server", "s0")])
-    };
     // Every other check fails: never three in a row.
-    for round in 0..12 {
-        let before = checks();
-        servers[0].set_status(if round % 2 == 0 { 500 } else { 200 });
-        until("another check", || checks() > before);
+    let servers = [WebServer::alternating([500, 200]), WebServer::start()];
+    let mut balancer = Balancer::start(&checked(&servers));
+    for result in ["passed", "failed"] {
+        balancer.wait_for(&format!("six checks {result}"), |metrics| {
+            let of = [("server", "s0"), ("result", result)];
+            metrics.sum("ringway_health_checks_total", &of) >= 6.0
+        });
     }
-    servers[0].set_status(200);
     assert_eq!(transitions(&balancer, "s0"), 0.0);
     assert!(is_up(&balancer, "s0"));
     stop_checks(&mut balancer, &servers);

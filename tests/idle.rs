@@ -81,7 +81,7 @@ fn a_slow_reader_that_acknowledges_is_not_idle() {
 fn a_reader_that_stops_acknowledging_is_idle() {
     let server = Server::listen();
     let config = Config::to([server.address()])
-        .pool("idle_timeout = \"500ms\"")
+        .pool("idle_timeout = \"2s\"")
         .pool("tcp_user_timeout = \"1h\"");
     let balancer = Balancer::start(&config);
     let client = support::slow_client(&balancer);

@@ -94,31 +94,110 @@ fn forbid(directory: &Path, names: &[&str]) {
     );
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        for (number, line) in code_lines(&text).enumerate() {
-            for name in names {
-                let found = line.contains(name);
-                assert!(
-                    !found,
-                    "{}:{}: {name} has no place here",
-                    file.display(),
-                    number + 1
-                );
-            }
-        }
+        let misplaced = misplaced(&text, names);
+        assert!(
+            misplaced.is_empty(),
+            "{}: no place for {misplaced:?}, each with its line",
+            file.display()
+        );
     }
 }
 
-/// Lines up to the tests at a file's end, comments blanked: examples and tests may name anything.
-fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]"))
-        .map(|line| {
-            if line.trim_start().starts_with("//") {
-                ""
-            } else {
-                line
+/// The lines that name what they must not, by itself or in the braces of an import.
+fn misplaced<'a>(text: &str, names: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let lines: Vec<_> = code_lines(text).collect();
+    let mut found = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let named = |name: &&&str| line.contains(**name);
+        found.extend(names.iter().filter(named).map(|&name| (index + 1, name)));
+        let item = line.trim_start().trim_start_matches("pub ");
+        if item.starts_with("use ") || item.starts_with("pub(") && item.contains(") use ") {
+            let rest = lines[index..].concat();
+            let (_, import) = rest.split_once("use ").unwrap();
+            let import = import.split(';').next().unwrap();
+            let paths = imported(import);
+            let named = |name: &&&str| {
+                !line.contains(**name) && paths.iter().any(|path| path.contains(**name))
+            };
+            found.extend(names.iter().filter(named).map(|&name| (index + 1, name)));
+        }
+    }
+    found
+}
+
+/// Every path of an import: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+fn imported(import: &str) -> Vec<String> {
+    let import: String = import.split_whitespace().collect();
+    let Some((before, braced)) = import.split_once('{') else {
+        return vec![import];
+    };
+    let inside = braced.strip_suffix('}').unwrap_or(braced);
+    let (mut paths, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, c) in inside.char_indices().chain([(inside.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = imported(&inside[start..at]);
+                paths.extend(part.iter().map(|path| format!("{before}{path}")));
+                start = at + 1;
             }
-        })
+            _ => {}
+        }
+    }
+    paths
+}
+
+/// A file's lines, with comments and what is there for tests only blanked: examples and tests may
+/// name anything.
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    // The indentation of an item that is for tests, until it ends.
+    let mut test_item: Option<usize> = None;
+    text.lines().map(move |line| {
+        let code = line.trim_start();
+        let indentation = line.len() - code.len();
+        if let Some(depth) = test_item {
+            let ends = code.starts_with('}') || code.ends_with(';') || code.ends_with("{}");
+            if indentation == depth && ends {
+                test_item = None;
+            }
+            return "";
+        }
+        if code.starts_with("#[cfg(test)]") || code.starts_with("#[cfg(all(test") {
+            test_item = Some(indentation);
+            return "";
+        }
+        if code.starts_with("//") { "" } else { line }
+    })
+}
+
+#[test]
+fn an_import_is_found_wherever_it_stands() {
+    let text = "\
+use std::time::{Duration, Instant};
+// use std::thread;
+#[cfg(test)]
+use std::thread;
+#[cfg(test)]
+mod tests {
+    use std::thread;
+}
+use crate::{
+    balance::Server,
+    worker::{Ring, Shared},
+};
+fn f() {
+    std::thread::spawn(g);
+}
+";
+    let names = ["std::time::Instant", "std::thread", "crate::worker"];
+    let expected = [
+        (1, "std::time::Instant"),
+        (9, "crate::worker"),
+        (14, "std::thread"),
+    ];
+    assert_eq!(misplaced(text, &names), expected);
+    assert_eq!(misplaced("use std::time::Duration;", &names), []);
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {

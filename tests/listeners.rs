@@ -3,10 +3,14 @@
 mod support;
 
 use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
-use support::{Balancer, Config, End, Peer, Port, Server, Service};
+use support::{Balancer, Config, End, Peer, Port, Server, Service, eventually};
 use tempfile::TempDir;
+
+/// Enough for the stream to turn to splicing.
+const MANY_BYTES: usize = 4 << 20;
 
 #[test]
 fn a_server_that_speaks_first_is_heard_before_the_client_says_anything() {
@@ -23,7 +27,7 @@ fn a_server_that_speaks_first_is_heard_before_the_client_says_anything() {
 }
 
 #[test]
-fn an_urgent_byte_does_not_break_the_stream() {
+fn an_urgent_byte_is_a_byte_like_any_other() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
     let client = balancer.connect();
@@ -33,11 +37,19 @@ fn an_urgent_byte_does_not_break_the_stream() {
     client.socket().send_out_of_band(b"!").unwrap();
     client.send("def");
     client.finish();
-    // As with other proxies: the urgent byte is not part of the stream.
-    assert_eq!(accepted.receive_rest(), (b"def".to_vec(), End::Fin));
-    accepted.send("answer");
-    accepted.finish();
-    assert_eq!(client.receive_rest(), (b"answer".to_vec(), End::Fin));
+    assert_eq!(accepted.receive_rest(), (b"!def".to_vec(), End::Fin));
+    // A megabyte in front of it, and it comes through a pipe.
+    let bulk = vec![b'b'; MANY_BYTES];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            accepted.send(&bulk);
+            accepted.socket().send_out_of_band(b"?").unwrap();
+            accepted.send("answer");
+            accepted.finish();
+        });
+        client.expect(&bulk);
+        assert_eq!(client.receive_rest(), (b"?answer".to_vec(), End::Fin));
+    });
 }
 
 #[test]
@@ -171,9 +183,23 @@ fn a_listener_that_defers_accept_serves_clients_that_speak_first() {
     let server = Service::echo();
     let config = Config::to([server.address()]).listener("defer_accept = true");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    client.send("hello");
-    client.expect("hello");
+    // A silent client is not accepted: not for a second, after which the kernel gives it up.
+    let opened_by_both = |before: f64| {
+        let started = Instant::now();
+        let silent = balancer.connect();
+        let client = balancer.connect();
+        client.send("hello");
+        client.expect("hello");
+        let opened = balancer.metrics().opened() - before;
+        drop((client, silent));
+        balancer.wait_active(0);
+        (started.elapsed() < Duration::from_millis(900)).then_some(opened)
+    };
+    let opened = eventually(|| {
+        let before = balancer.metrics().opened();
+        opened_by_both(before).ok_or("a machine with less to do".to_owned())
+    });
+    assert_eq!(opened, 1.0);
 }
 
 /// A question, an answer, and both ends.

@@ -49,10 +49,17 @@ fn a_reset_by_the_client_reaches_the_server_after_all_bytes() {
 fn an_idle_connection_that_is_reset_resets_the_other_side() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let (client, accepted) = (balancer.connect(), server.accept());
+    // A byte each time, or the balancer may still be connecting.
+    let pair = || {
+        let (client, accepted) = (balancer.connect(), server.accept());
+        client.send("!");
+        accepted.expect("!");
+        (client, accepted)
+    };
+    let (client, accepted) = pair();
     accepted.reset();
     client.expect_end(End::Reset);
-    let (client, accepted) = (balancer.connect(), server.accept());
+    let (client, accepted) = pair();
     client.reset();
     accepted.expect_end(End::Reset);
     balancer.wait_closed("server", "reset", 1);

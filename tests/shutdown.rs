@@ -86,8 +86,9 @@ fn drain_timeout_cuts_what_is_left_and_exits_with_0() {
         assert_eq!(balancer.wait_for_exit().code(), Some(0))
     });
     assert!(balancer.log().contains(" cut after "), "{}", balancer.log());
-    client.receive_rest();
-    accepted.receive_rest();
+    // What was cut must not look complete.
+    client.expect_end(End::Reset);
+    accepted.expect_end(End::Reset);
 }
 
 #[test]
@@ -123,7 +124,13 @@ fn a_second_signal_during_shutdown_delay_ends_it_at_once() {
 #[test]
 fn a_process_killed_under_load_is_replaced_at_once_on_the_same_ports() {
     let nginx = Nginx::start(2);
-    let config = Config::to(nginx.addresses());
+    let directory = tempfile::TempDir::with_prefix("ringway-test-").unwrap();
+    let path = directory.path().join("listener");
+    let config = Config::to(nginx.addresses()).and_listener_at(
+        "local",
+        "web",
+        [format!("unix:{}", path.display())],
+    );
     let mut killed = Balancer::start(&config);
     let clients: Vec<Peer> = (0..50).map(|_| killed.connect()).collect();
     let load = Wrk::start(
@@ -135,6 +142,7 @@ fn a_process_killed_under_load_is_replaced_at_once_on_the_same_ports() {
     killed.wait_for("load", |metrics| metrics.opened() > 500.0);
     killed.signal(Signal::SIGKILL);
     assert!(!killed.wait_for_exit().success());
+    assert!(path.exists(), "what a killed process leaves behind");
     let mut balancer = quickly(Duration::from_secs(10), || Launch::default().start(&config));
     for client in clients {
         client.receive_rest();
@@ -146,6 +154,63 @@ fn a_process_killed_under_load_is_replaced_at_once_on_the_same_ports() {
     Wrk::start(balancer.address(), 16, Duration::from_secs(1), &[])
         .finish()
         .assert_flawless();
+    let local = Peer::connect(SockAddr::unix(&path).unwrap());
+    local.send("GET / HTTP/1.0\r\n\r\n");
+    local.expect("HTTP/1.1 200 OK");
+    drop(local);
+}
+
+#[test]
+fn a_process_at_its_limit_drains_too() {
+    let server = Service::echo();
+    let config = Config::to([server.address()]).listener("max_connections = 1");
+    let mut balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    client.send("one");
+    client.expect("one");
+    let waiting = balancer.connect();
+    balancer.wait_for_log("max_connections is reached");
+    balancer.signal(Signal::SIGTERM);
+    until("/ready says 503", || balancer.ready() == Some(503));
+    client.send("two");
+    client.expect("two");
+    client.finish();
+    client.expect_end(End::Fin);
+    waiting.finish();
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
+    assert!(
+        balancer.log().contains("no session was cut"),
+        "{}",
+        balancer.log()
+    );
+    // Served when its turn came, or refused: not left hanging.
+    waiting.receive_rest();
+}
+
+#[test]
+fn answers_about_a_process_that_drains_come_at_once() {
+    let server = Service::echo();
+    let mut balancer = Balancer::start(&Config::to([server.address()]).process("workers = 4"));
+    let client = balancer.connect();
+    client.send("x");
+    client.expect("x");
+    let threads = balancer.process().threads();
+    balancer.signal(Signal::SIGTERM);
+    until("workers without sessions have ended", || {
+        balancer.process().threads() <= threads - 3
+    });
+    // Long enough for one that has ended to look like one that sleeps.
+    balancer.wait_for("a worker has not turned for long", |metrics| {
+        let idle = metrics.by("ringway_worker_idle_seconds", "worker");
+        idle.values().any(|seconds| *seconds > 1.1)
+    });
+    for _ in 0..5 {
+        quickly(Duration::from_millis(900), || {
+            assert_eq!(balancer.ready(), Some(503))
+        });
+    }
+    drop(client);
+    assert_eq!(balancer.wait_for_exit().code(), Some(0));
 }
 
 #[test]

@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| ringway::mysql::fuzzing::check(data));
+fuzz_target!(|data: &[u8]| ringway::mysql::fuzzing::check_sql(data));

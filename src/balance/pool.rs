@@ -268,12 +268,158 @@ impl Pool {
         if tried.contains(index) {
             return Err(Refusal::Tried);
         }
-        if !even_if_ejected && server.is_ejected(now_ms, self.fail_timeout_ms()) {
-            return Err(Refusal::Ejected);
-        }
         if !server.acquire(member.max_connections.unwrap_or(u32::MAX)) {
             return Err(Refusal::Full);
         }
+        // After the place, because being told no here may claim the server's one try.
+        if !even_if_ejected && server.is_ejected(now_ms, self.fail_timeout_ms()) {
+            server.release();
+            return Err(Refusal::Ejected);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Address;
+
+    const FAIL_TIMEOUT_MS: u64 = 10_000;
+
+    fn settings() -> PoolSettings {
+        let second = Duration::from_secs(1);
+        PoolSettings {
+            connect_timeout: second,
+            connect_deadline: second,
+            retries: 3,
+            idle_timeout: second,
+            half_close_timeout: second,
+            max_fails: 1,
+            fail_timeout: Duration::from_millis(FAIL_TIMEOUT_MS),
+            removed_server_timeout: None,
+            reset_linger: second,
+            tcp_user_timeout: second,
+            keepalive_idle: second,
+            keepalive_interval: second,
+            keepalive_probes: 3,
+        }
+    }
+
+    fn member(index: usize, max_connections: Option<u32>, backup: bool) -> Member {
+        let address = Address::Tcp(([10, 0, 0, 1], 80 + index as u16).into());
+        Member {
+            server: Arc::new(Server::new("web", &format!("web-{index}"), address, 1)),
+            weight: 1,
+            max_connections,
+            backup,
+        }
+    }
+
+    /// Two regular servers and a backup, each with room for `max_connections`.
+    fn pool(max_connections: Option<u32>) -> Pool {
+        let members = (0..3).map(|i| member(i, max_connections, i == 2)).collect();
+        Pool::new("web", settings(), members, Default::default())
+    }
+
+    fn tried(members: &[usize]) -> Tried {
+        let mut tried = Tried::default();
+        members.iter().for_each(|&member| tried.push(member));
+        tried
+    }
+
+    fn pick(pool: &Pool, now_ms: u64, already: &[usize]) -> Result<usize, NoServer> {
+        pool.pick(now_ms, &tried(already))
+    }
+
+    #[test]
+    fn regular_servers_take_turns_and_the_backup_waits() {
+        let pool = pool(None);
+        let picks: Vec<_> = (0..4).map(|_| pick(&pool, 0, &[]).unwrap()).collect();
+        assert_eq!(picks, [0, 1, 0, 1]);
+        assert_eq!(pool.member(0).server.sessions(), 2);
+    }
+
+    #[test]
+    fn the_backup_steps_in_when_no_regular_server_can() {
+        let pool = pool(None);
+        pool.member(0).server.set_health(Health::Down);
+        pool.failed(1, 0);
+        assert_eq!(pick(&pool, 1, &[]), Ok(2));
+    }
+
+    #[test]
+    fn one_that_is_held_down_is_never_chosen_and_one_that_only_fails_is_when_all_do() {
+        let pool = pool(None);
+        pool.member(0).server.set_health(Health::Down);
+        pool.failed(1, 0);
+        pool.failed(2, 0);
+        assert_eq!(pick(&pool, 1, &[]), Ok(1));
+        assert_eq!(pick(&pool, 1, &[1]), Ok(2));
+        assert_eq!(pick(&pool, 1, &[1, 2]), Err(NoServer::AllTried));
+    }
+
+    #[test]
+    fn a_refusal_takes_no_place_and_says_why() {
+        let pool = pool(Some(1));
+        for member in [0, 1, 2] {
+            assert_eq!(pick(&pool, 0, &[]), Ok(member));
+        }
+        assert_eq!(pick(&pool, 0, &[]), Err(NoServer::Full));
+        pool.members().iter().for_each(|m| m.server.release());
+        pool.members()
+            .iter()
+            .for_each(|m| m.server.set_health(Health::Down));
+        assert_eq!(pick(&pool, 0, &[]), Err(NoServer::Down));
+        assert!(pool.members().iter().all(|m| m.server.sessions() == 0));
+    }
+
+    #[test]
+    fn the_one_try_of_a_failing_server_is_not_spent_while_it_is_full() {
+        let pool = pool(Some(1));
+        assert_eq!(pick(&pool, 0, &[1, 2]), Ok(0));
+        pool.failed(0, 0);
+        let later_ms = FAIL_TIMEOUT_MS + 1;
+        assert_eq!(pick(&pool, later_ms, &[1, 2]), Err(NoServer::Full));
+        pool.member(0).server.release();
+        assert_eq!(pick(&pool, later_ms, &[1, 2]), Ok(0));
+    }
+
+    proptest! {
+        /// Whatever state the servers are in: who is chosen could take the session, no better one
+        /// was passed over, and exactly one place is taken.
+        #[test]
+        fn whoever_is_chosen_is_the_best_there_is(
+            states in prop::collection::vec((0..4u8, any::<bool>()), 1..6),
+        ) {
+            let limits = |&(state, _): &(u8, bool)| (state == 3).then_some(0);
+            let members = states.iter().enumerate();
+            let members = members.map(|(i, s)| member(i, limits(s), s.1)).collect();
+            let pool = Pool::new("web", settings(), members, Default::default());
+            for (i, (state, _)) in states.iter().enumerate() {
+                match state {
+                    1 => pool.member(i).server.set_health(Health::Down),
+                    2 => { pool.failed(i, 0); }
+                    _ => {}
+                }
+            }
+            // Good regular, good backup, failing; down and full ones never.
+            let rank = |&(state, backup): &(u8, bool)| match (state, backup) {
+                (0, false) => Some(0),
+                (0, true) => Some(1),
+                (2, false) => Some(2),
+                (2, true) => Some(3),
+                _ => None,
+            };
+            let best = states.iter().filter_map(rank).min();
+            let picked = pool.pick(1, &Tried::default());
+            prop_assert_eq!(picked.ok().and_then(|i| rank(&states[i])), best);
+            let taken: u32 = pool.members().iter().map(|m| m.server.sessions()).sum();
+            prop_assert_eq!(taken, u32::from(picked.is_ok()));
+        }
     }
 }

@@ -126,11 +126,12 @@ impl Server {
     /// Takes one of `limit` places; `false`: all are taken. Each success needs a [`Self::release`].
     #[inline]
     pub fn acquire(&self, limit: u32) -> bool {
-        if self.sessions.fetch_add(1, Ordering::Relaxed) < limit {
-            return true;
-        }
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
-        false
+        // Not an addition that is taken back: another worker would find the server full meanwhile.
+        let one_more = |sessions| (sessions < limit).then(|| sessions + 1);
+        let sessions = &self.sessions;
+        sessions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
     }
 
     /// Gives a place back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::address::server_address;
+use super::address::{Address, server_address};
 use super::diagnostic::Complaint;
 use super::duration::format_duration;
 use super::file::read_name;
@@ -23,9 +23,14 @@ pub(super) fn read_pool(
     const ALGORITHMS: &[(&str, Algorithm)] = &[("round_robin", Algorithm::RoundRobin)];
     let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
     let settings = read_settings(table, report);
-    let health_check = table.table("health_check", &schema::HEALTH_CHECK);
-    let health_check = health_check.map(|table| read_health_check(&table, report));
+    let check_table = table.table("health_check", &schema::HEALTH_CHECK);
+    let health_check = check_table
+        .as_ref()
+        .map(|table| read_health_check(table, report));
     let servers = read_servers(table, report);
+    if let Some(table) = check_table.filter(|table| table.has("port")) {
+        forbid_ports_of_paths(&table, &servers, report);
+    }
     Some(Pool {
         name: name?,
         algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
@@ -129,6 +134,19 @@ fn read_check_kind(table: &Table<'_>, report: &Report<'_>) -> HealthCheckKind {
         }
     }
     HealthCheckKind::Tcp
+}
+
+/// A check has a port of its own, and there is a server without ports.
+fn forbid_ports_of_paths(table: &Table<'_>, servers: &[Option<Server>], report: &Report<'_>) {
+    let is_unix =
+        |server: &&Server| matches!(server.address, ServerAddress::Fixed(Address::Unix(_)));
+    if let Some(server) = servers.iter().flatten().find(is_unix) {
+        let name = &server.name;
+        let message = format!("cannot be checked on server \"{name}\", which is a unix socket");
+        let complaint = Complaint::new(message).about("port");
+        let help = "leave it out, or give that server a pool of its own";
+        report.error(&table.span_of("port"), complaint.help(help));
+    }
 }
 
 fn read_servers(table: &Table<'_>, report: &Report<'_>) -> Vec<Option<Server>> {

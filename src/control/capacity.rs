@@ -15,6 +15,8 @@ use crate::limits::{
 pub(super) struct Capacity {
     /// The most sessions at a time, over all workers, for the life of the process.
     pub(super) sessions_max: u32,
+    /// Pipes one worker may have.
+    pub(super) pipes_max: usize,
     bound: Bound,
 }
 
@@ -61,6 +63,7 @@ impl Capacity {
         }
         let mut capacity = Self {
             sessions_max: u32::try_from(sessions).unwrap_or(u32::MAX),
+            pipes_max: (pipes / workers.max(1) / 2) as usize,
             bound: Bound::Descriptors(limit),
         };
         capacity.lower(SESSIONS_MAX, Bound::BuiltIn);

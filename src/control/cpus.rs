@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
+use std::thread;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -50,7 +52,7 @@ impl Cpus {
     /// They are not pinned where a quota leaves fewer CPUs than the mask: such a host is shared,
     /// and every process pinned alike would crowd onto its first CPUs.
     pub(super) fn place(&self, workers: Workers, pin: bool) -> WorkerCpus {
-        let in_mask = self.mask.len().max(1);
+        let in_mask = self.usable();
         let count = match workers {
             Workers::Auto => in_mask.min(self.quota.unwrap_or(in_mask)),
             Workers::Count(count) => usize::from(count.get()),
@@ -60,11 +62,19 @@ impl Cpus {
         let place = |_| if pin && !shared { cpus.next() } else { None };
         WorkerCpus((0..count).map(place).collect())
     }
+
+    /// How many CPUs there are to run on; the standard library's count where the mask is not known.
+    fn usable(&self) -> usize {
+        match self.mask.len() {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            in_mask => in_mask,
+        }
+    }
 }
 
 fn affinity_mask() -> Vec<usize> {
     // Fails on hosts with more than 1024 possible CPUs, whose mask does not fit; nobody is pinned
-    // then, and the count comes from the standard library.
+    // then.
     let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else {
         return Vec::new();
     };
@@ -209,6 +219,16 @@ mod tests {
             quota: Some(2),
         };
         assert_eq!(generous.place(Workers::Auto, true).0, [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn where_the_mask_is_not_known_the_count_is_and_nobody_is_pinned() {
+        let unknown = Cpus {
+            mask: Vec::new(),
+            quota: None,
+        };
+        let count = thread::available_parallelism().unwrap().get();
+        assert_eq!(unknown.place(Workers::Auto, true).0, vec![None; count]);
     }
 
     #[test]

@@ -45,14 +45,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The access log, which says which file it was.
-    pub(super) fn access_log(cause: io::Error) -> Self {
-        Self::Open {
-            what: "cannot open".to_owned(),
-            cause,
-        }
-    }
-
     /// For `map_err`: something that is not expected to fail did.
     pub(super) fn internal<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |cause| Self::Internal {

@@ -30,7 +30,7 @@ const UNIX_SOCKET_MODE: u32 = 0o666;
 pub(super) struct Options {
     backlog: u32,
     defer_accept: bool,
-    v6only: bool,
+    pub(super) v6only: bool,
     freebind: bool,
     user_timeout: Duration,
     keepalive_idle: Duration,
@@ -99,40 +99,49 @@ impl Options {
     }
 }
 
-/// Listens on all addresses, for `workers` workers, in the order of the requests.
-///
-/// Every socket of every address is bound before any is listened on, so that a failure leaves no
-/// trace: nobody can have connected.
+/// Takes all addresses, for `workers` workers, in the order of the requests. Nobody can connect
+/// before [`listen_on`], so that a failure here, or of what else is opened, leaves no trace.
 ///
 /// # Errors
 /// The first address that cannot be had.
-pub(super) fn open(requests: &[Request], workers: usize) -> Result<Vec<OpenSocket>, ListenError> {
+pub(super) fn bind_all(
+    requests: &[Request],
+    workers: usize,
+) -> Result<Vec<OpenSocket>, ListenError> {
     for request in requests.iter().filter(|request| request.exclusive) {
         claim(request).map_err(|cause| ListenError::new(request, cause))?;
     }
-    let bound: Result<Vec<_>, _> = requests
+    let bound = requests
         .iter()
-        .map(|request| bind(request, workers).map_err(|cause| ListenError::new(request, cause)))
-        .collect();
-    let bound = bound?;
-    for (request, open) in requests.iter().zip(&bound) {
+        .map(|request| bind(request, workers).map_err(|cause| ListenError::new(request, cause)));
+    bound.collect()
+}
+
+/// Listens on what the requests have bound: the last thing that can fail, when everything else has
+/// been opened.
+///
+/// # Errors
+/// An address on which somebody else has begun to listen meanwhile.
+pub(super) fn listen_on(requests: &[Request], bound: &[OpenSocket]) -> Result<(), ListenError> {
+    for (request, open) in requests.iter().zip(bound) {
         for descriptor in &open.socket.descriptors {
             // A port can still be taken here, by a socket that was bound and not yet listening.
             listen(descriptor, &request.options)
                 .map_err(|cause| ListenError::new(request, cause))?;
         }
     }
-    Ok(bound)
+    Ok(())
 }
 
-/// [`open`], with patience for what a killed process has left behind. Blocks: for the start only.
-pub(super) fn open_at_start(
+/// [`bind_all`], with patience for what a killed process has left behind. Blocks: for the start
+/// only.
+pub(super) fn bind_all_at_start(
     requests: &[Request],
     workers: usize,
 ) -> Result<Vec<OpenSocket>, ListenError> {
     let started = Instant::now();
     loop {
-        match open(requests, workers) {
+        match bind_all(requests, workers) {
             Err(error) if error.orphaned && started.elapsed() < ORPHANED_SOCKET => {
                 thread::sleep(ORPHANED_SOCKET_POLL);
             }
@@ -226,6 +235,7 @@ fn set_before_bind(socket: &Socket, address: SocketAddr, options: &Options) -> i
 /// What accepted sockets take over from the listening one.
 fn set_inherited(socket: &Socket, options: &Options) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(options.keepalive_idle)
         .with_interval(options.keepalive_interval)
@@ -304,7 +314,7 @@ impl ListenError {
     fn new(request: &Request, cause: io::Error) -> Self {
         let in_use = cause.kind() == io::ErrorKind::AddrInUse;
         let holder = match request.address {
-            Address::Tcp(address) if in_use => port_holder::find(address.port()),
+            Address::Tcp(address) if in_use => port_holder::find(address),
             _ => None,
         };
         let orphaned = in_use
@@ -313,7 +323,7 @@ impl ListenError {
                 Address::Unix(path) => is_socket(path),
             };
         let hint = match holder {
-            Some(holder) => Some(format!("{holder} has it: stop that or choose another port")),
+            Some(holder) => Some(holder.advice()),
             None => hint(&request.address, &cause),
         };
         Self {
@@ -401,6 +411,12 @@ mod tests {
         request(&format!("unix:{}", path.display()))
     }
 
+    fn open(requests: &[Request], workers: usize) -> Result<Vec<OpenSocket>, ListenError> {
+        let bound = bind_all(requests, workers)?;
+        listen_on(requests, &bound)?;
+        Ok(bound)
+    }
+
     fn open_one(request: Request, workers: usize) -> OpenSocket {
         open(&[request], workers).unwrap().pop().unwrap()
     }
@@ -444,6 +460,20 @@ mod tests {
         let later = accept(&open);
         assert_eq!(later.tcp_user_timeout().unwrap(), Some(user_timeout));
         assert!(!OPTIONS.need_new_socket(&changed, &open.socket.address));
+    }
+
+    #[test]
+    fn nobody_can_connect_to_what_is_bound_until_it_is_listened_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.sock");
+        let requests = [request("127.0.0.1:0"), unix_request(&path)];
+        let bound = bind_all(&requests, 2).unwrap();
+        let address = bound[0].socket.socket_addr().unwrap();
+        assert!(TcpStream::connect(address).is_err());
+        assert!(UnixStream::connect(&path).is_err());
+        listen_on(&requests, &bound).unwrap();
+        assert!(TcpStream::connect(address).is_ok());
+        assert!(UnixStream::connect(&path).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::level_filters::LevelFilter;
@@ -13,11 +14,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::timestamp::Timestamp;
 use crate::config::{self, LogFormat, LogLevel};
 
 /// A pipe that is ready takes this many bytes without blocking: pipe(7), `PIPE_BUF`.
 const ATOMIC_WRITE_BYTES: usize = 4096;
 
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Starts logging. Later calls only set the level: tests start several of everything.
@@ -26,6 +29,7 @@ pub(super) fn init(log: &config::Log) {
     if LEVEL.set(handle).is_err() {
         return set_level(log.level);
     }
+    let _ = FORMAT.set(log.format);
     let format = fmt::layer().with_writer(Stderr).with_target(false);
     let format = match log.format {
         LogFormat::Text => format.with_ansi(false).boxed(),
@@ -72,7 +76,7 @@ impl Write for Stderr {
     /// Always succeeds: the subscriber answers an error with a panic where stderr is closed.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
-        let told = dropped == 0 || write_now(format!("({dropped} log records lost)\n").as_bytes());
+        let told = dropped == 0 || write_now(loss(dropped).as_bytes());
         if !told || !write_now(record) {
             DROPPED.fetch_add(dropped * u64::from(!told) + 1, Ordering::Relaxed);
         }
@@ -81,6 +85,20 @@ impl Write for Stderr {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The record of records that were lost, in the form of the others.
+fn loss(dropped: u64) -> String {
+    let (now, what) = (Timestamp(SystemTime::now()), "log records lost");
+    match FORMAT.get() {
+        Some(LogFormat::Json) => {
+            let record = serde_json::json!({
+                "timestamp": now, "level": "WARN", "message": format!("{dropped} {what}"),
+            });
+            format!("{record}\n")
+        }
+        _ => format!("{now}  WARN {dropped} {what}\n"),
     }
 }
 

@@ -46,14 +46,16 @@ use self::process::Process;
 pub use self::registry::{Lifecycle, Registry, Reloads};
 use self::requests::Requests;
 pub use self::resolve::resolve;
-pub use self::signals::block as block_signals;
 use self::signals::{Signal, Signals};
-use crate::config::{Config, Errors};
+pub use self::signals::{block as block_signals, hold_reloads};
+use crate::config::{Config, Diagnostic, Errors};
 use crate::limits::HOUSEKEEPING;
 
-/// Runs until a signal ends it. `config_path` is what SIGHUP reads again.
+/// Runs until a signal ends it. `config_path` is what SIGHUP reads again; without one, SIGHUP ends
+/// it as SIGTERM does.
 ///
-/// A program that has started threads before has to have called [`block_signals`] before that.
+/// A program that has started threads before has to have called [`block_signals`] before that. One
+/// that can be asked to reload calls [`hold_reloads`] before it reads its configuration.
 ///
 /// # Errors
 /// Why it could not start, or had to stop.
@@ -62,7 +64,8 @@ pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
         Some(path) => errors.in_file(path),
         None => errors,
     };
-    // Before signals are blocked: a resolver that hangs can be interrupted.
+    // Names are looked up before the signals that end the process are blocked: a resolver that
+    // hangs can be interrupted.
     let config = resolve(config).map_err(in_file)?;
     block_signals()?;
     log::init(&config.log);
@@ -70,9 +73,16 @@ pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
     tokio_uring::start(serve(process))
 }
 
+/// Starts logging as a configuration says, and logs what may not be meant in it: for a log that
+/// programs read. People are shown the place in the file.
+pub fn log_warnings(config: &Config, warnings: &[Diagnostic]) {
+    log::init(&config.log);
+    reload::log_warnings(warnings);
+}
+
 async fn serve(mut process: Process) -> Result<(), Error> {
     let signals = Signals::new()?;
-    let notices = notices::log(process.shared());
+    let notices = notices::log(Rc::clone(&process.registry));
     tokio_uring::spawn(async {
         if let Err(error) = notices.await {
             tracing::error!("{error}");
@@ -98,7 +108,8 @@ async fn operate(process: &mut Process, signals: &Signals) -> Result<&'static st
             signal = signals.next() => match (signal?, &mut reloads) {
                 (Signal::Shutdown(name), _) => return Ok(name),
                 (Signal::Reload, Some(reloads)) => reloads.request(),
-                (Signal::Reload, None) => tracing::warn!("SIGHUP: there is no file to read again"),
+                // Nothing to read again: the terminal has gone, and the demo with it.
+                (Signal::Reload, None) => return Ok("SIGHUP"),
             },
             read = requests::read(&mut reloads) => reload::finish(process, read),
             _ = housekeeping.tick() => {

@@ -1,22 +1,25 @@
 //! What workers report of rare events, as log records; those that can storm are held to one record
 //! a minute for each listener or server, with a count of what was held back.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Error;
+use super::{Error, Registry};
 use crate::balance::Server;
+use crate::config::format_duration;
 use crate::limits::NOTICE_INTERVAL;
 use crate::sys;
-use crate::telemetry::Notice;
-use crate::worker::Shared;
+use crate::telemetry::{ConnectError, Notice};
 
 /// Logs notices for as long as the process lives.
-pub(super) async fn log(shared: Arc<Shared>) -> Result<(), Error> {
+pub(super) async fn log(registry: Rc<RefCell<Registry>>) -> Result<(), Error> {
+    let shared = Arc::clone(&registry.borrow().shared);
     let eventfd = shared.notices.eventfd();
     let failed = |cause: io::Error| Error::internal("cannot wait for the workers' notices")(cause);
     let readiness = sys::readiness(eventfd).map_err(failed)?;
@@ -30,7 +33,7 @@ pub(super) async fn log(shared: Arc<Shared>) -> Result<(), Error> {
                 // Read before popping: what is pushed from here on makes it readable again.
                 let _ = eventfd.read();
                 while let Some(notice) = shared.notices.pop() {
-                    report(&notice, &mut throttle);
+                    report(&notice, &registry.borrow(), &mut throttle);
                 }
             }
             _ = sweep.tick() => throttle.sweep(Instant::now()),
@@ -38,11 +41,10 @@ pub(super) async fn log(shared: Arc<Shared>) -> Result<(), Error> {
     }
 }
 
-fn report(notice: &Notice, throttle: &mut Throttle) {
+fn report(notice: &Notice, registry: &Registry, throttle: &mut Throttle) {
     let key = match notice {
         Notice::ServerFailing { server, error } => {
-            let (server, error) = (full_name(server), error.as_str());
-            return tracing::warn!("{server} left alone for fail_timeout: connect {error}");
+            return tracing::warn!("{}", left_alone(server, *error, registry));
         }
         Notice::ServerRecovered { server } => {
             return tracing::info!("{} takes connections again", full_name(server));
@@ -55,6 +57,34 @@ fn report(notice: &Notice, throttle: &mut Throttle) {
     };
     if throttle.admits(&key, Instant::now()) {
         tracing::warn!("{}", key.describe());
+    }
+}
+
+/// As the pool is set now: a pool that a reload has just removed tells of `fail_timeout` by name.
+fn left_alone(server: &Server, error: ConnectError, registry: &Registry) -> String {
+    let mut pools = registry.pools.iter();
+    let pool = pools.find(|pool| pool.name() == server.pool());
+    let duration = pool.map_or_else(
+        || "fail_timeout".to_owned(),
+        |pool| format_duration(pool.settings().fail_timeout),
+    );
+    // Another try may have succeeded since.
+    let failures = server.failures().max(1);
+    let plural = if failures == 1 { "" } else { "s" };
+    format!(
+        "{} left alone for {duration} after {failures} connect failure{plural}: {}",
+        full_name(server),
+        error.as_str()
+    )
+}
+
+/// What the operator can do when accepting fails with this error.
+fn remedy(errno: i32) -> &'static str {
+    match errno {
+        libc::EMFILE => "; raise the limit: `ulimit -n` or LimitNOFILE= in the systemd unit",
+        libc::ENFILE => "; raise the system's limit: `sysctl -w fs.file-max=...`",
+        libc::ENOBUFS | libc::ENOMEM => "; the kernel is short of memory: see `free` and `dmesg`",
+        _ => "",
     }
 }
 
@@ -81,8 +111,9 @@ impl Key {
         let place = &self.1;
         match self.0 {
             Trouble::AcceptPaused(errno) => format!(
-                "listener {place}: accepting pauses: {}",
-                io::Error::from_raw_os_error(errno)
+                "listener {place}: accepting pauses: {}{}",
+                io::Error::from_raw_os_error(errno),
+                remedy(errno)
             ),
             Trouble::LimitReached => format!(
                 "listener {place}: max_connections is reached, of the listener or in total; \
@@ -159,6 +190,35 @@ mod tests {
 
     fn key(listener: &str) -> Key {
         Key(Trouble::LimitReached, listener.to_owned())
+    }
+
+    #[test]
+    fn a_record_tells_for_how_long_and_after_how_many_failures_a_server_is_left_alone() {
+        let registry = super::super::testing::registry();
+        let registry = registry.borrow();
+        let server = &registry.pools[0].members()[0].server;
+        for _ in 0..3 {
+            server.failed(0, 3, 1000);
+        }
+        let (name, error) = (full_name(server), ConnectError::Refused);
+        assert_eq!(
+            left_alone(server, error, &registry),
+            format!("{name} left alone for 1s after 3 connect failures: refused")
+        );
+        let gone = Server::new("gone", "s", server.address().clone(), 1);
+        assert!(left_alone(&gone, error, &registry).contains(" for fail_timeout after 1 connect "));
+    }
+
+    #[test]
+    fn a_shortage_is_told_with_its_remedy() {
+        for (errno, remedy) in [
+            (libc::EMFILE, "LimitNOFILE="),
+            (libc::ENFILE, "fs.file-max"),
+            (libc::ENOMEM, "memory"),
+        ] {
+            let told = Key(Trouble::AcceptPaused(errno), "web".to_owned()).describe();
+            assert!(told.contains(remedy), "{told}");
+        }
     }
 
     #[test]

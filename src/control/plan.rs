@@ -2,6 +2,7 @@
 //! are new, which leave. Pure: nothing is opened, closed or published here.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) struct Known {
     /// What is listened on, by the address as configured.
     pub(super) sockets: HashMap<Address, Options>,
     /// Addresses whose sockets workers may not have closed yet.
-    pub(super) closing: Vec<Address>,
+    pub(super) closing: Vec<(Address, Options)>,
 }
 
 /// What has to be done. Pools and listeners are in the order of the configuration.
@@ -174,12 +175,13 @@ fn plan_sockets(known: &Known, config: &Config) -> SocketPlan {
                     retune.push((address.clone(), options));
                 }
             } else {
-                let mut ours = known.sockets.keys().chain(&known.closing);
+                let closing = known.closing.iter().map(|(address, of)| (address, of));
+                let mut ours = known.sockets.iter().chain(closing);
                 open.push(Request {
                     listener: listener.name.clone(),
                     address: address.clone(),
                     options,
-                    exclusive: !ours.any(|ours| overlap(ours, address)),
+                    exclusive: !ours.any(|ours| overlap(ours, (address, &options))),
                 });
             }
         }
@@ -189,14 +191,18 @@ fn plan_sockets(known: &Known, config: &Config) -> SocketPlan {
 }
 
 /// Whether a connection could belong to either address.
-fn overlap(one: &Address, other: &Address) -> bool {
-    match (one, other) {
-        (Address::Tcp(one), Address::Tcp(other)) => {
-            let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
-            one.port() == other.port() && (anywhere || one.ip() == other.ip())
-        }
-        _ => one == other,
-    }
+fn overlap(one: (&Address, &Options), other: (&Address, &Options)) -> bool {
+    let ((Address::Tcp(a), a_options), (Address::Tcp(b), b_options)) = (one, other) else {
+        return one.0 == other.0;
+    };
+    // An IPv6 socket for any address takes IPv4, too, unless it was told not to.
+    let takes_ipv4 = |at: &SocketAddr, of: &Options| at.ip().is_unspecified() && !of.v6only;
+    let ips = match (a, b) {
+        (SocketAddr::V6(_), SocketAddr::V4(_)) => takes_ipv4(a, a_options),
+        (SocketAddr::V4(_), SocketAddr::V6(_)) => takes_ipv4(b, b_options),
+        _ => a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified(),
+    };
+    a.port() == b.port() && ips
 }
 
 fn removed_servers(known: &Known, pools: &[Arc<Pool>]) -> Vec<(Arc<Server>, Option<Duration>)> {
@@ -410,7 +416,8 @@ mod tests {
         assert_eq!(after.close, [tcp("127.0.0.1:8080")]);
         assert!(!after.open[0].exclusive);
 
-        known.closing.push(tcp("[::]:9000"));
+        let options = *known.sockets.values().next().unwrap();
+        known.closing.push((tcp("0.0.0.0:9000"), options));
         let other = TWO_SERVERS.replace("127.0.0.1:8080", "127.0.0.1:9000");
         assert!(
             !plan(&known, &config(&other)).open[0].exclusive,
@@ -418,6 +425,22 @@ mod tests {
         );
         let free = TWO_SERVERS.replace("127.0.0.1:8080", "127.0.0.1:9001");
         assert!(plan(&known, &config(&free)).open[0].exclusive);
+    }
+
+    #[test]
+    fn ipv6_overlaps_with_ipv4_only_where_it_takes_ipv4() {
+        for (v6only, exclusive) in [(true, true), (false, false)] {
+            let six = TWO_SERVERS.replace("127.0.0.1:8080", "[::]:8080").replace(
+                "pool = \"web\"",
+                &format!("pool = \"web\"\nv6only = {v6only}"),
+            );
+            let six = six.as_str();
+            for [before, after] in [[six, TWO_SERVERS], [TWO_SERVERS, six]] {
+                let (known, _) = start(before);
+                let planned = plan(&known, &config(after));
+                assert_eq!(planned.open[0].exclusive, exclusive, "{v6only}");
+            }
+        }
     }
 
     #[test]

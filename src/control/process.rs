@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use super::listen::OpenSocket;
+use super::listen::{OpenSocket, Options};
 use super::plan::Known;
 use super::{AccessLogWriter, Error, Registry};
 use crate::config::{self, Address};
@@ -48,7 +48,7 @@ pub(super) struct Sockets {
     /// By the address as configured.
     pub(super) open: HashMap<Address, OpenSocket>,
     /// Let go, and still open until the last worker has done the same.
-    closing: Vec<(Address, Weak<ListeningSocket>)>,
+    closing: Vec<(Address, Options, Weak<ListeningSocket>)>,
 }
 
 /// The worker threads, by index.
@@ -108,19 +108,21 @@ impl Sockets {
     /// Lets go of an address.
     pub(super) fn close(&mut self, address: &Address) {
         if let Some(open) = self.open.remove(address) {
-            self.closing.retain(|(_, socket)| socket.strong_count() > 0);
             self.closing
-                .push((address.clone(), Arc::downgrade(&open.socket)));
+                .retain(|(_, _, socket)| socket.strong_count() > 0);
+            let socket = Arc::downgrade(&open.socket);
+            self.closing.push((address.clone(), open.options, socket));
         }
     }
 
     /// Addresses that were let go and may still be open.
-    fn closing(&self) -> Vec<Address> {
+    fn closing(&self) -> Vec<(Address, Options)> {
         let open = self
             .closing
             .iter()
-            .filter(|(_, socket)| socket.strong_count() > 0);
-        open.map(|(address, _)| address.clone()).collect()
+            .filter(|(_, _, socket)| socket.strong_count() > 0);
+        open.map(|(address, options, _)| (address.clone(), *options))
+            .collect()
     }
 }
 

@@ -13,36 +13,36 @@ use crate::worker::Shared;
 
 /// Why the process should get no traffic; nothing: it should.
 pub(super) async fn not_ready(registry: &Rc<RefCell<Registry>>) -> Vec<String> {
-    let shared = Arc::clone(&registry.borrow().shared);
-    wake_sleepers(&shared).await;
+    wake_sleepers(registry).await;
     let registry = registry.borrow();
     let mut reasons = Vec::new();
     match registry.lifecycle {
         Lifecycle::Running => {}
         Lifecycle::Leaving => reasons.push("shutting down".into()),
-        Lifecycle::Draining => reasons.push("shutting down: accepting no more".into()),
+        Lifecycle::Draining => return vec!["shutting down: accepting no more".into()],
     }
-    if registry.lifecycle != Lifecycle::Draining {
-        let unbound = registry.snapshot.listeners.iter().filter(|route| {
-            route.sockets.is_empty() || route.sockets.iter().any(|s| s.descriptors.is_empty())
-        });
-        reasons.extend(unbound.map(|route| format!("{} does not listen", route.listener.name)));
-        reasons.extend(unborn(&shared));
-        reasons.extend(silent(&shared, WORKER_ASLEEP + WORKER_WAKES_WITHIN));
-    }
+    let unbound = registry.snapshot.listeners.iter().filter(|route| {
+        route.sockets.is_empty() || route.sockets.iter().any(|s| s.descriptors.is_empty())
+    });
+    reasons.extend(unbound.map(|route| format!("{} does not listen", route.listener.name)));
+    reasons.extend(unborn(&registry.shared));
+    reasons.extend(silent(
+        &registry.shared,
+        WORKER_ASLEEP + WORKER_WAKES_WITHIN,
+    ));
     reasons
 }
 
 /// Why the process should be started again; nothing: it lives. A worker that is merely late makes
 /// the process unready long before it makes it dead.
 pub(super) async fn not_alive(registry: &Rc<RefCell<Registry>>) -> Vec<String> {
-    let shared = Arc::clone(&registry.borrow().shared);
-    wake_sleepers(&shared).await;
+    wake_sleepers(registry).await;
+    let registry = registry.borrow();
     // Workers that have drained have ended, as they should.
-    if registry.borrow().lifecycle == Lifecycle::Draining {
+    if registry.lifecycle == Lifecycle::Draining {
         return Vec::new();
     }
-    silent(&shared, WORKER_HANGS).collect()
+    silent(&registry.shared, WORKER_HANGS).collect()
 }
 
 /// Workers that have not turned for so long, each in words.
@@ -62,15 +62,24 @@ fn unborn(shared: &Shared) -> impl Iterator<Item = String> {
 }
 
 /// An idle worker parks in the kernel, as it should, and looks just like one that hangs. So those
-/// that have not turned for a while are woken, and get a moment to show that they live.
-async fn wake_sleepers(shared: &Shared) {
-    for (worker, age) in shared.workers().iter().zip(ages(shared)) {
+/// that have not turned for a while are woken, and get a moment to show that they live. Not while
+/// draining: those that have ended never turn again, and nothing depends on it.
+async fn wake_sleepers(registry: &Rc<RefCell<Registry>>) {
+    let draining = || registry.borrow().lifecycle == Lifecycle::Draining;
+    if draining() {
+        return;
+    }
+    let shared = Arc::clone(&registry.borrow().shared);
+    for (worker, age) in shared.workers().iter().zip(ages(&shared)) {
         if age.is_asleep() {
             worker.wake();
         }
     }
     let woken = Instant::now();
-    while ages(shared).any(|age| age.is_asleep()) && woken.elapsed() < WORKER_WAKES_WITHIN {
+    while ages(&shared).any(|age| age.is_asleep())
+        && woken.elapsed() < WORKER_WAKES_WITHIN
+        && !draining()
+    {
         sleep(WORKER_POLL).await;
     }
 }
@@ -123,6 +132,19 @@ mod tests {
             registry.borrow_mut().lifecycle = Lifecycle::Leaving;
             assert_eq!(not_ready(&registry).await, ["shutting down"]);
             assert_eq!(not_alive(&registry).await, [""; 0]);
+        });
+    }
+
+    #[test]
+    fn a_process_that_drains_says_so_without_waiting_for_workers_that_have_ended() {
+        let registry = testing::registry();
+        registry.borrow_mut().lifecycle = Lifecycle::Draining;
+        tokio_uring::start(async {
+            let asked = Instant::now();
+            let reasons = not_ready(&registry).await;
+            assert_eq!(reasons, ["shutting down: accepting no more"]);
+            assert_eq!(not_alive(&registry).await, [""; 0]);
+            assert!(asked.elapsed() < WORKER_WAKES_WITHIN);
         });
     }
 

@@ -11,7 +11,6 @@ use super::listen::{self, OpenSocket};
 use super::plan::{Plan, plan};
 use super::process::{Fixed, Process};
 use super::{Error, OpenedAccessLog, log, resolve};
-use crate::balance::Health;
 use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
 use crate::worker::Shared;
 
@@ -47,7 +46,11 @@ fn in_one_line(errors: &Errors) -> String {
 fn one_line(diagnostic: &Diagnostic) -> String {
     let Position { line, column } = diagnostic.position;
     let file = diagnostic.file.as_deref().unwrap_or_default();
-    format!("{file}:{line}:{column}: {}", diagnostic.message)
+    let what = &diagnostic.message;
+    match &diagnostic.help {
+        Some(help) => format!("{file}:{line}:{column}: {what} ({help})"),
+        None => format!("{file}:{line}:{column}: {what}"),
+    }
 }
 
 /// Applies what was read, or says why not. `None`: nothing could be read at all.
@@ -64,15 +67,20 @@ pub(super) fn finish(process: &mut Process, read: Option<Read>) {
             registry.reloads.last_error = None;
             let generation = registry.snapshot.generation;
             tracing::info!(generation, "reloaded: {changes}");
-            for warning in &warnings {
-                tracing::warn!("{}", one_line(warning));
-            }
+            log_warnings(&warnings);
         }
         Err(error) => {
             tracing::error!("reload refused, nothing has changed: {error}");
             registry.reloads.failed += 1;
             registry.reloads.last_error = Some(error);
         }
+    }
+}
+
+/// One record each.
+pub(super) fn log_warnings(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        tracing::warn!("{}", one_line(warning));
     }
 }
 
@@ -84,14 +92,15 @@ pub(super) fn finish(process: &mut Process, read: Option<Read>) {
 fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
     let known = process.known();
     let plan = plan(&known, &config);
-    let opened = listen::open(&plan.open, known.workers)?;
-    let access_log =
-        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
+    let opened = listen::bind_all(&plan.open, known.workers)?;
+    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
+    // Last: who has connected would be reset if anything were refused after it.
+    listen::listen_on(&plan.open, &opened)?;
     // From here on nothing can fail.
     let changes = describe(process, &plan, &config);
     exchange_sockets(process, &plan, opened);
     set_limits(process, &plan, &config);
-    set_servers(&process.shared(), &plan, &config);
+    set_servers(&process.shared(), &plan);
     log::set_level(config.log.level);
     process.access_log.install(access_log);
     publish(process, plan, config);
@@ -143,15 +152,12 @@ fn set_limits(process: &Process, plan: &Plan, config: &Config) {
     process.shared().total.set_limit(total.min(sessions_max));
 }
 
-fn set_servers(shared: &Shared, plan: &Plan, config: &Config) {
-    for (configured, pool) in config.pools.iter().zip(&plan.pools) {
+/// Their health is the checks' business, which are told of the new configuration.
+fn set_servers(shared: &Shared, plan: &Plan) {
+    for pool in &plan.pools {
         for member in pool.members() {
             // It may have been on its way out.
             member.server.set_retire_at_ms(u64::MAX);
-            if configured.health_check.is_none() {
-                // What the last check said would hold for ever.
-                member.server.set_health(Health::Up);
-            }
         }
     }
     for (server, timeout) in &plan.removed_servers {
@@ -211,7 +217,7 @@ mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::balance::Server;
+    use crate::balance::{Health, Server};
     use crate::config::Address;
     use crate::control::start;
 
@@ -305,8 +311,8 @@ mod tests {
         assert_eq!(removed.retire_at_ms(), u64::MAX);
         assert_eq!(
             removed.health(),
-            Health::Up,
-            "no check says otherwise any more"
+            Health::Down,
+            "whoever checks servers says that nobody checks this one any more, and sets it up"
         );
         assert!(process.registry.borrow().retired_servers.is_empty());
     }

@@ -47,6 +47,17 @@ pub fn block() -> Result<(), Error> {
     blocked.map_err(Error::internal("cannot block signals"))
 }
 
+/// Blocks SIGHUP alone, likewise. It is for a process that reads its configuration, which may take
+/// as long as its resolver does: a reload that is asked for meanwhile is done once it serves, and
+/// the other signals end it at once.
+///
+/// # Errors
+/// Not expected: pthread_sigmask(3).
+pub fn hold_reloads() -> Result<(), Error> {
+    let blocked = SigSet::from(UnixSignal::SIGHUP).thread_block();
+    blocked.map_err(Error::internal("cannot block SIGHUP"))
+}
+
 fn handled() -> SigSet {
     [UnixSignal::SIGHUP, UnixSignal::SIGTERM, UnixSignal::SIGINT]
         .into_iter()

@@ -1,7 +1,8 @@
 //! From a configuration to a running process: limits, sockets, the first snapshot, the workers.
 
 use std::cell::RefCell;
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::plan::{Known, Plan, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
 use super::{
     AccessLogWriter, Checks, Error, Lifecycle, OpenedAccessLog, Registry, Reloads, listen,
+    port_holder,
 };
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
@@ -23,7 +25,7 @@ pub(super) fn start(config_path: Option<&Path>, config: Config) -> Result<Proces
     let cpus = Cpus::detect().place(config.process.workers, config.process.pin_workers);
     let capacity = capacity(&config, cpus.0.len())?;
     let mut process = prepare(config_path, config, cpus.0.len(), capacity.sessions_max)?;
-    process.workers = spawn(&process.shared(), &cpus, capacity.sessions_max, features)?;
+    process.workers = spawn(&process.shared(), &cpus, capacity, features)?;
     announce(&process, &cpus, capacity);
     Ok(process)
 }
@@ -41,7 +43,11 @@ pub(super) fn prepare(
     };
     let plan = plan(&nothing, &config);
     let mut sockets = Sockets::default();
-    let opened = listen::open_at_start(&plan.open, workers)?;
+    let opened = listen::bind_all_at_start(&plan.open, workers)?;
+    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
+    let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
+    // Last: who has connected would be reset if anything failed after it.
+    listen::listen_on(&plan.open, &opened)?;
     let addresses = plan.open.iter().map(|request| request.address.clone());
     sockets.open.extend(addresses.zip(opened));
 
@@ -49,11 +55,8 @@ pub(super) fn prepare(
     let shared = Shared::new(snapshot, workers, sessions_max)
         .map_err(Error::internal("cannot make the workers' mailboxes"))?;
     let shared = Arc::new(shared);
-    let access_log =
-        OpenedAccessLog::open(config.access_log.as_ref()).map_err(Error::access_log)?;
     let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
         .map_err(Error::internal("cannot start the access log's thread"))?;
-    let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
     let registry = registry(Arc::clone(&shared), config, plan, &access_log);
     Ok(Process {
         sockets,
@@ -75,8 +78,19 @@ pub(super) fn prepare(
 fn listen_for_admin(admin: &Admin) -> Result<TcpListener, Error> {
     TcpListener::bind(admin.listen).map_err(|cause| Error::Open {
         what: format!("cannot listen on the admin address {}", admin.listen),
-        cause,
+        cause: with_holder(cause, admin.listen),
     })
+}
+
+/// Names who has the port, where that is what is wrong.
+fn with_holder(cause: io::Error, address: SocketAddr) -> io::Error {
+    if cause.kind() != io::ErrorKind::AddrInUse {
+        return cause;
+    }
+    match port_holder::find(address) {
+        Some(holder) => io::Error::new(cause.kind(), format!("{cause}; {}", holder.advice())),
+        None => cause,
+    }
 }
 
 fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
@@ -106,14 +120,20 @@ fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
 fn spawn(
     shared: &Arc<Shared>,
     cpus: &WorkerCpus,
-    sessions_max: u32,
+    capacity: Capacity,
     features: Features,
 ) -> Result<Workers, Error> {
+    let Capacity {
+        sessions_max,
+        pipes_max,
+        ..
+    } = capacity;
     let start = |(index, &cpu)| {
         let placement = Placement {
             index,
             cpu,
             sessions_max,
+            pipes_max,
             features,
         };
         worker::spawn(shared, placement)

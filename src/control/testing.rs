@@ -75,7 +75,9 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
         listener.counters(0).session_time_us.observe(700_000);
         listener.counters(0).bytes[1].received.add(10);
         listener.counters(0).bytes[1].sent.add(9);
-        listener.counters(0).bytes[1].discarded.add(1);
+        listener.counters(0).bytes[1]
+            .discarded(Reason::Reset)
+            .add(1);
         let servers: Vec<_> = registry.pools[0]
             .members()
             .iter()

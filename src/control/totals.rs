@@ -39,16 +39,20 @@ pub(super) struct ListenerTotals {
     pub(super) closed: Vec<(Who, Reason, u64)>,
     /// By [`Direction`].
     pub(super) bytes: [Bytes; 2],
+    /// Why bytes were discarded, in the order of the enums.
+    pub(super) discarded: Vec<(Direction, Reason, u64)>,
     pub(super) session_time_us: HistogramSnapshot,
 }
 
 impl ListenerTotals {
     pub(super) fn of(listener: &Listener) -> Self {
         let mut closed: Vec<_> = endings().map(|(who, reason)| (who, reason, 0)).collect();
+        let mut discarded: Vec<_> = discards().collect();
         let mut totals = Self {
             sessions: Sessions::default(),
             closed: Vec::new(),
             bytes: Default::default(),
+            discarded: Vec::new(),
             session_time_us: Histogram::new(&SESSION_TIME_BOUNDS_US).snapshot(),
         };
         for worker in listener.all_counters() {
@@ -62,15 +66,33 @@ impl ListenerTotals {
                 let counted = &worker.bytes[direction.index()];
                 let bytes = &mut totals.bytes[direction.index()];
                 bytes.delivered += counted.sent.get();
-                bytes.discarded += counted.discarded.get();
                 bytes.received += counted.received.get();
+            }
+            for (direction, reason, bytes) in &mut discarded {
+                let counted = &worker.bytes[direction.index()];
+                let lost = counted.discarded(*reason).get();
+                *bytes += lost;
+                totals.bytes[direction.index()].discarded += lost;
             }
             totals
                 .session_time_us
                 .merge(&worker.session_time_us.snapshot());
         }
-        Self { closed, ..totals }
+        Self {
+            closed,
+            discarded,
+            ..totals
+        }
     }
+}
+
+fn discards() -> impl Iterator<Item = (Direction, Reason, u64)> {
+    let reasons = |&direction| {
+        Reason::ALL
+            .iter()
+            .map(move |&reason| (direction, reason, 0))
+    };
+    Direction::ALL.iter().flat_map(reasons)
 }
 
 fn endings() -> impl Iterator<Item = (Who, Reason)> {

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::config::Config;
 use crate::control;
 
@@ -22,11 +24,20 @@ pub struct Options {
     pub admin_port: u16,
 }
 
+/// The parts of the descriptor limit of which sessions get one each: here a session has the web
+/// server's socket, too, which is three, and what is left is for everything else.
+const DESCRIPTOR_PARTS: u64 = 5;
+
+/// More sessions than this there cannot be: each takes a source port towards one of two servers.
+const SESSIONS_PORTS_ALLOW: u32 = 1 << 16;
+
 /// What runs where.
 struct Scene {
     balancer: SocketAddr,
     admin: SocketAddr,
     servers: [SocketAddr; 2],
+    /// `None`: the descriptor limit is high enough for any number.
+    max_connections: Option<u32>,
 }
 
 /// Runs until a signal ends it.
@@ -38,12 +49,12 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     control::block_signals()?;
     let servers = web::start(["web-01", "web-02"])
         .map_err(|cause| cannot_open("cannot start the demo's web servers", cause))?;
-    let balancer = free_port(options.port)?;
-    let admin = free_port(options.admin_port)?;
+    let [balancer, admin] = free_ports([options.port, options.admin_port])?;
     let scene = Scene {
         balancer,
         admin,
         servers,
+        max_connections: max_connections(),
     };
 
     let text = scene.config();
@@ -51,7 +62,8 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     // Standard output may be closed; the demo goes on.
     let mut out = io::stdout();
     for (wanted, got) in [(options.port, balancer), (options.admin_port, admin)] {
-        if got.port() != wanted {
+        // 0 leaves the choice to the kernel: that is not a port that somebody could have.
+        if wanted != 0 && got.port() != wanted {
             let _ = writeln!(out, "Port {wanted} is taken; it is {} instead.", got.port());
         }
     }
@@ -59,17 +71,26 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     control::run(None, config)
 }
 
-/// The wanted port on loopback, or the next one that nobody has.
-fn free_port(wanted: u16) -> Result<SocketAddr, control::Error> {
+/// A free port for each wanted one. Each is held until all are found, or one could be found twice.
+fn free_ports<const N: usize>(wanted: [u16; N]) -> Result<[SocketAddr; N], control::Error> {
+    let mut held = Vec::with_capacity(N);
+    let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (wanted, found) in wanted.into_iter().zip(&mut found) {
+        let listener = listen_near(wanted)?;
+        let address = listener.local_addr();
+        *found = address.map_err(|cause| cannot_open("cannot listen", cause))?;
+        held.push(listener);
+    }
+    Ok(found)
+}
+
+/// On the wanted port of the loopback address, or the next one that nobody has.
+fn listen_near(wanted: u16) -> Result<TcpListener, control::Error> {
     let last = wanted.saturating_add(PORTS_TRIED);
     let mut cause = io::Error::from(io::ErrorKind::AddrInUse);
     for port in wanted..=last {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => {
-                return listener
-                    .local_addr()
-                    .map_err(|e| cannot_open("cannot listen", e));
-            }
+            Ok(listener) => return Ok(listener),
             Err(error) => cause = error,
         }
     }
@@ -77,6 +98,14 @@ fn free_port(wanted: u16) -> Result<SocketAddr, control::Error> {
         &format!("cannot listen on 127.0.0.1:{wanted} to {last}"),
         cause,
     ))
+}
+
+/// How many sessions there may be, so that the web servers have a descriptor for each as well.
+fn max_connections() -> Option<u32> {
+    // The balancer raises the soft limit to the hard one.
+    let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let sessions = u32::try_from(limit / DESCRIPTOR_PARTS).unwrap_or(u32::MAX);
+    (sessions < SESSIONS_PORTS_ALLOW).then_some(sessions.max(1))
 }
 
 fn cannot_open(what: &str, cause: io::Error) -> control::Error {
@@ -92,9 +121,13 @@ impl Scene {
             balancer,
             admin,
             servers: [first, second],
+            max_connections,
         } = self;
+        let process = max_connections.map_or_else(String::new, |sessions| {
+            format!("[process]\nmax_connections = {sessions}\n\n")
+        });
         format!(
-            r#"[admin]
+            r#"{process}[admin]
 listen = "{admin}"
 
 [[listener]]
@@ -120,6 +153,7 @@ impl fmt::Display for Scene {
             balancer,
             admin,
             servers: [first, second],
+            ..
         } = self;
         writeln!(
             f,
@@ -176,11 +210,19 @@ mod tests {
             balancer: at(8080),
             admin: at(9900),
             servers: [at(1), at(2)],
+            max_connections: None,
         };
-        let config = Config::parse(&scene.config()).unwrap();
-        assert_eq!(config.pools[0].servers.len(), 2);
-        for line in scene.config().lines() {
-            assert!(scene.to_string().contains(line));
+        for max_connections in [None, Some(204)] {
+            let scene = Scene {
+                max_connections,
+                ..scene
+            };
+            let config = Config::parse(&scene.config()).unwrap();
+            assert_eq!(config.process.max_connections, max_connections);
+            assert_eq!(config.pools[0].servers.len(), 2);
+            for line in scene.config().lines() {
+                assert!(scene.to_string().contains(line));
+            }
         }
     }
 
@@ -188,6 +230,18 @@ mod tests {
     fn a_port_that_is_taken_is_passed_over() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert_ne!(free_port(port).unwrap().port(), port);
+        let [found] = free_ports([port]).unwrap();
+        assert_ne!(found.port(), port);
+    }
+
+    #[test]
+    fn one_port_that_is_wanted_twice_is_found_once() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        for wanted in [port, 0] {
+            let [first, second] = free_ports([wanted; 2]).unwrap();
+            assert_ne!(first, second);
+        }
     }
 }

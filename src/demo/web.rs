@@ -12,6 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::time::sleep;
+
+use crate::limits::ACCEPT_PAUSE;
 
 /// What `/large` answers with.
 const LARGE_BYTES: usize = 10 * 1024 * 1024;
@@ -44,7 +47,6 @@ pub(super) fn start<const N: usize>(names: [&'static str; N]) -> io::Result<[Soc
                     tokio::spawn(serve(name, listener, zeros))
                 });
                 for server in servers.collect::<Vec<_>>() {
-                    // A server ends only when its socket fails; the other one goes on.
                     let _ = server.await;
                 }
             });
@@ -55,7 +57,11 @@ pub(super) fn start<const N: usize>(names: [&'static str; N]) -> io::Result<[Soc
 async fn serve(name: &'static str, listener: TcpListener, zeros: Bytes) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
-        let (connection, _) = listener.accept().await?;
+        let Ok((connection, _)) = listener.accept().await else {
+            // Out of descriptors, or the client has gone: the next one may be luckier.
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let zeros = zeros.clone();
         let answer = service_fn(move |request| {
             let response = answer(name, &zeros, &request);

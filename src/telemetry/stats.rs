@@ -30,14 +30,31 @@ pub static SESSION_TIME_BOUNDS_US: [u64; 14] = [
 ];
 
 /// Bytes of one direction of one listener. At rest, `received = sent + discarded`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ByteCounters {
     /// Taken from the source.
     pub received: Counter,
     /// Handed to the kernel for the destination.
     pub sent: Counter,
-    /// Received, and never sent because the destination was gone or the session was ended.
-    pub discarded: Counter,
+    /// Received, and never sent, by the [`Reason`] for which the session ended.
+    discarded: [Counter; Reason::ALL.len()],
+}
+
+impl Default for ByteCounters {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            sent: Counter::default(),
+            discarded: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+impl ByteCounters {
+    /// The counter of bytes that were received and never sent because a session ended this way.
+    pub fn discarded(&self, reason: Reason) -> &Counter {
+        &self.discarded[reason.index()]
+    }
 }
 
 /// One worker's counters of one listener.
@@ -83,7 +100,8 @@ pub struct ServerCounters {
     pub opened: Counter,
     /// Sessions of these that ended.
     pub closed: Counter,
-    /// Bytes sent to it and bytes received from it, by [`Direction`](super::Direction).
+    /// Bytes delivered to it, and bytes of it that were delivered, by
+    /// [`Direction`](super::Direction).
     pub bytes: [Counter; 2],
     /// Tries that failed, by [`ConnectError`].
     connect_failures: [Counter; ConnectError::ALL.len()],

@@ -13,12 +13,13 @@ use super::route::LocalRoute;
 use super::session::{IN, Session};
 use super::snapshot::{ListeningSocket, Snapshot};
 use super::token::{GENERATION_MASK, Op, Token};
-use crate::limits::{ACCEPT_PAUSE, ACCEPTORS_MAX, MULTISHOT_ACCEPT_ROOM};
+use crate::limits::{ACCEPT_PAUSE, ACCEPTORS_MAX, LIMIT_NOTICE_INTERVAL, MULTISHOT_ACCEPT_ROOM};
 use crate::telemetry::Notice;
 
 /// One listening socket of this worker.
 pub(super) struct Acceptor {
-    socket: Arc<ListeningSocket>,
+    /// `None`: nothing is accepted from it any more, and only parked connections are left.
+    socket: Option<Arc<ListeningSocket>>,
     route: Rc<LocalRoute>,
     fd: Fd,
     generation: u32,
@@ -27,6 +28,8 @@ pub(super) struct Acceptor {
     in_flight: InFlight,
     /// Accepted, and over a limit: they wait for a place.
     parked: VecDeque<Fd>,
+    /// When it may be told again that it is at a limit.
+    next_notice_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +73,8 @@ impl<K: Kernel> Worker<K> {
             let local = Rc::new(LocalRoute::new(route, self.index));
             for socket in &route.sockets {
                 let known = self.acceptors.iter().find(|(_, acceptor)| {
-                    !acceptor.is_going() && Arc::ptr_eq(&acceptor.socket, socket)
+                    let its = acceptor.socket.as_ref();
+                    !acceptor.is_going() && its.is_some_and(|its| Arc::ptr_eq(its, socket))
                 });
                 let id = match known.map(|(id, _)| id) {
                     Some(id) => {
@@ -99,13 +103,14 @@ impl<K: Kernel> Worker<K> {
         );
         self.acceptor_generation = (self.acceptor_generation + 1) & GENERATION_MASK;
         let id = self.acceptors.insert(Acceptor {
-            socket: Arc::clone(socket),
+            socket: Some(Arc::clone(socket)),
             route: Rc::clone(route),
             fd: Fd(socket.descriptor(self.index).as_raw_fd()),
             generation: self.acceptor_generation,
             state: State::Accepting,
             in_flight: InFlight::Nothing,
             parked: VecDeque::new(),
+            next_notice_ms: 0,
         });
         self.arm_accept(id);
         id
@@ -163,14 +168,30 @@ impl<K: Kernel> Worker<K> {
 
     /// Places may be free: serves parked connections, then accepts again.
     pub(super) fn serve_waiting(&mut self) {
-        for id in self.acceptor_ids() {
+        // Each time another one first, or at a limit on all sessions the first would take every
+        // place that becomes free.
+        let mut ids = self.acceptor_ids();
+        if !ids.is_empty() {
+            self.first_served = (self.first_served + 1) % ids.len();
+            ids.rotate_left(self.first_served);
+        }
+        for id in ids {
             self.serve_parked(id);
             let acceptor = &mut self.acceptors[id];
             if acceptor.state == State::Full && acceptor.parked.is_empty() {
                 acceptor.state = State::Accepting;
             }
             self.go_on(id);
+            // Another worker may have use for what this one has not.
+            let workers = self.shared.workers();
+            if let Some(acceptor) = self.acceptors.get(id) {
+                let gate = &acceptor.route.listener.gate;
+                gate.return_grants(self.index, |worker| workers[worker].wake());
+            }
         }
+        let workers = self.shared.workers();
+        let total = &self.shared.total;
+        total.return_grants(self.index, |worker| workers[worker].wake());
     }
 
     fn serve_parked(&mut self, id: usize) {
@@ -225,21 +246,34 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Takes what is left in the backlog of a socket that is being left, then lets go of it.
+    /// Takes what is left in the backlog of a socket that is being left, closes it, and lets go of
+    /// it when all that came from it have been served.
     fn empty_backlog(&mut self, id: usize) {
-        while self.acceptors[id].parked.is_empty() {
+        while self.acceptors[id].socket.is_some() {
             match self.kernel.accept_now(self.acceptors[id].fd) {
                 Ok(fd) => self.take(id, fd),
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
-                    return self.let_go(id);
-                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => self.close_socket(id),
                 Err(error) if is_passing(error.raw_os_error().unwrap_or(0)) => {}
                 Err(_) => return self.set_accept_timer(id),
             }
         }
+        if self.acceptors[id].parked.is_empty() {
+            self.let_go(id);
+        }
+    }
+
+    /// Refuses whoever connects from here on.
+    fn close_socket(&mut self, id: usize) {
+        // The descriptor lives until all workers have done this, and what connects to it meanwhile
+        // would never be accepted.
+        self.kernel.stop_listening(self.acceptors[id].fd);
+        self.acceptors[id].socket = None;
     }
 
     fn let_go(&mut self, id: usize) {
+        if self.acceptors[id].socket.is_some() {
+            self.close_socket(id);
+        }
         self.timers.clear(self.first_acceptor_timer + id as u32);
         self.acceptors.remove(id);
     }
@@ -254,9 +288,19 @@ impl<K: Kernel> Worker<K> {
         self.acceptors[id].parked.push_back(fd);
         if self.acceptors[id].state == State::Accepting {
             self.acceptors[id].state = State::Full;
-            let listener = Arc::clone(&self.acceptors[id].route.listener.name);
-            self.shared.notices.push(Notice::LimitReached { listener });
+            self.notice_limit(id);
             self.cancel_accept(id);
+        }
+    }
+
+    /// Each notice wakes the control thread, and at a limit every connection would be a reason.
+    fn notice_limit(&mut self, id: usize) {
+        let now_ms = self.now_ms();
+        let acceptor = &mut self.acceptors[id];
+        if now_ms >= acceptor.next_notice_ms {
+            acceptor.next_notice_ms = now_ms + LIMIT_NOTICE_INTERVAL.as_millis() as u64;
+            let listener = Arc::clone(&acceptor.route.listener.name);
+            self.shared.notices.push(Notice::LimitReached { listener });
         }
     }
 
@@ -287,11 +331,11 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Nobody more is let in while those who are in cannot be served.
-    pub(super) fn pause_accepting(&mut self) {
+    pub(super) fn pause_accepting(&mut self, errno: i32) {
         for id in self.acceptor_ids() {
             if self.acceptors[id].state == State::Accepting {
                 self.cancel_accept(id);
-                self.pause(id, libc::EMFILE);
+                self.pause(id, errno);
             }
         }
     }

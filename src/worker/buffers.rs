@@ -76,6 +76,11 @@ impl Buffers {
         self.idle.push(id);
     }
 
+    /// Buffers that no session holds.
+    pub(super) fn left(&self) -> usize {
+        self.idle.len() + self.offered
+    }
+
     /// Notes that a receive found nothing offered: more will be from now on.
     pub(super) fn ran_out(&mut self) {
         self.target = (self.target * 2).min(RING_BUFFERS.into());
@@ -116,6 +121,15 @@ impl Buffers {
     #[inline]
     pub(super) fn pointer(&self, chunk: Chunk) -> *const u8 {
         self.address(chunk.buffer, chunk.start)
+    }
+
+    /// The bytes of a chunk.
+    pub(super) fn bytes(&self, chunk: Chunk) -> &[u8] {
+        let address = self.address(chunk.buffer, chunk.start);
+        assert!(u32::from(chunk.end) <= BUFFER_BYTES);
+        // SAFETY: the range lies in one buffer (checked above, and by how chunks are made), which a
+        // session holds, so the kernel does not write to it and nobody appends while this borrows.
+        unsafe { std::slice::from_raw_parts(address, chunk.len()) }
     }
 
     /// See [`Kernel::append`](super::kernel::Kernel::append).

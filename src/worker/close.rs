@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::event_loop::Worker;
-use super::kernel::{Farewell, Fd, Interest, Kernel};
+use super::kernel::{Completion, Farewell, Fd, Interest, Kernel};
 use super::session::{
     End, IN, OUT, Session, Sink, Source, Stage, Stream, destination_of, source_of,
 };
@@ -25,6 +25,9 @@ impl<K: Kernel> Worker<K> {
         if session.stage == Stage::Connecting && reason != Reason::Reset {
             // A client that nobody could serve learns it as a failure, not as an empty answer.
             session.reset_on_close[IN] = true;
+        }
+        if cuts_short(reason) {
+            session.reset_on_close = [true; 2];
         }
         session.stage = Stage::Closing;
         let (client, server, in_flight) = (session.client, session.server, session.in_flight);
@@ -82,24 +85,39 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Watches a peer that has finished sending, while the other one goes on.
+    /// Watches a peer that nothing is received from: one that has finished sending while the other
+    /// one goes on, or a client that has sent all it may before there is a server.
     pub(super) fn watch_for_hangup(&mut self, slot: u32) {
         let session = &mut self.sessions[slot];
         session.watched = true;
         let finished = |s: &usize| session.streams[*s].source == Source::Finished;
-        if let Some(stream) = [IN, OUT].into_iter().find(finished) {
-            let peer = session.source(stream);
-            let token = self.launch(Op::Hangup, stream, slot);
-            self.kernel.poll(peer, Interest::Hangup, token);
-        }
+        let stream = [IN, OUT].into_iter().find(finished).unwrap_or(IN);
+        let peer = session.source(stream);
+        let token = self.launch(Op::Hangup, stream, slot);
+        self.kernel.poll(peer, Interest::Hangup, token);
     }
 
-    /// A watched peer is gone: it takes no more of what the other one sends.
-    pub(super) fn on_hangup(&mut self, slot: u32, stream: usize, result: i32) {
-        let session = &self.sessions[slot];
-        let open = session.streams[1 - stream].sink == Sink::Open;
-        if result > 0 && session.stage == Stage::Relaying && open {
-            self.sink_lost(slot, 1 - stream, Reason::Reset);
+    /// Something has changed about a watched peer: perhaps it is gone.
+    pub(super) fn on_hangup(&mut self, slot: u32, stream: usize, completion: &Completion) {
+        let session = &mut self.sessions[slot];
+        let gone = i32::from(libc::POLLHUP | libc::POLLERR);
+        let is_gone = completion.result > 0 && completion.result & gone != 0;
+        if session.stage == Stage::Closing {
+            return;
+        }
+        if !is_gone {
+            // What it told is no more than the FIN that is known.
+            session.watched = completion.more;
+            return self.reschedule(slot);
+        }
+        let finished = session.streams[stream].source == Source::Finished;
+        let takes = session.streams[1 - stream].sink == Sink::Open;
+        match session.stage {
+            Stage::Connecting => self.source_lost(slot, stream, Reason::Reset),
+            // It takes no more of what the other one sends.
+            Stage::Relaying if finished && takes => self.sink_lost(slot, 1 - stream, Reason::Reset),
+            // A receive tells.
+            _ => {}
         }
     }
 
@@ -117,15 +135,15 @@ impl<K: Kernel> Worker<K> {
         if flushed && session.deadline_ms == u64::MAX {
             session.deadline_ms = now_ms + linger_ms;
         }
-        let waited_enough = if flushed {
-            now_ms >= session.deadline_ms || self.kernel.unacknowledged(survivor) == 0
-        } else {
-            now_ms >= session.progress_ms + session.route.timeouts.idle_ms
-        };
-        if !waited_enough {
-            return self
-                .timers
-                .set(slot, now_ms + RESET_POLL.as_millis() as u64);
+        if flushed {
+            let waited_enough = now_ms >= session.deadline_ms;
+            if !waited_enough && self.kernel.unacknowledged(survivor) > 0 {
+                let next_ms = now_ms + RESET_POLL.as_millis() as u64;
+                return self.timers.set(slot, next_ms);
+            }
+        } else if !self.has_been_quiet(slot) {
+            // The survivor still reads; the next send's completion comes back here.
+            return self.reschedule(slot);
         }
         let end = self.sessions[slot]
             .end
@@ -145,27 +163,18 @@ impl<K: Kernel> Worker<K> {
 
     /// Drops what a stream has received and not sent, except for what a send in flight reads.
     pub(super) fn discard(&mut self, slot: u32, stream: usize) {
-        let session = &mut self.sessions[slot];
-        let Stream {
-            chunks,
-            sending,
-            pipe,
-            pipe_bytes,
-            ..
-        } = &mut session.streams[stream];
+        let state = &mut self.sessions[slot].streams[stream];
         let kernel = &mut self.kernel;
-        let mut dropped = chunks.truncate(u8::from(*sending), |buffer| kernel.release(buffer));
-        dropped += u64::from(std::mem::take(pipe_bytes));
-        if let Some(pipe) = pipe.take() {
-            if dropped > 0 {
+        let keep = u8::from(state.sending);
+        state.chunks.truncate(keep, |buffer| kernel.release(buffer));
+        let in_pipe = std::mem::take(&mut state.pipe_bytes);
+        if let Some(pipe) = state.pipe.take() {
+            if in_pipe > 0 {
                 kernel.discard_pipe(pipe)
             } else {
                 kernel.return_pipe(pipe)
             }
         }
-        session.route.counters().bytes[stream]
-            .discarded
-            .add(dropped);
     }
 
     /// The last completion has come: frees the slot, closes, counts and tells.
@@ -174,7 +183,7 @@ impl<K: Kernel> Worker<K> {
             self.discard(slot, stream);
         }
         self.give_place_back(slot);
-        let session = self.sessions.remove(slot);
+        let mut session = self.sessions.remove(slot);
         let end = session
             .end
             .expect("a session that is over has ended somehow");
@@ -183,6 +192,13 @@ impl<K: Kernel> Worker<K> {
         let listener = &session.route.listener;
         let counters = session.route.counters();
         counters.closed(end.who, end.reason).add(1);
+        for stream in [IN, OUT] {
+            let Stream { received, sent, .. } = session.streams[stream];
+            let discarded = received - sent;
+            counters.bytes[stream].discarded(end.reason).add(discarded);
+            // Whoever was to get them must not take what came before for all there was.
+            session.reset_on_close[1 - stream] |= discarded > 0;
+        }
         if let (Some(member), Some(_)) = (session.tried.last(), session.connect_us) {
             session.route.server_counters(member).closed.add(1);
         }
@@ -238,6 +254,16 @@ impl<K: Kernel> Worker<K> {
             self.counters().access_records_dropped.add(1);
         }
     }
+}
+
+/// Whether a session that ends for this reason may have been in the middle of anything: both sides
+/// learn it as a failure, not as the regular end of what was sent so far.
+fn cuts_short(reason: Reason) -> bool {
+    use Reason::{DrainTimeout, Internal, OutOfMemory, ServerRemoved, Stopped};
+    matches!(
+        reason,
+        DrainTimeout | Internal | OutOfMemory | ServerRemoved | Stopped
+    )
 }
 
 /// What an operation's error number says about the peer it was for.

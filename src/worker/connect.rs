@@ -1,7 +1,6 @@
 //! Finding a server that answers. One try after the other, at once, until a server accepts, the
 //! tries are used up or the time is; the client notices none of it.
 
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,8 +33,9 @@ impl<K: Kernel> Worker<K> {
                 Ok(socket) => return self.connect(slot, member, socket),
                 Err(error) => {
                     self.give_place_back(slot);
-                    if let Some(reason) = shortage(&error) {
-                        return self.wait_for_descriptor(slot, reason);
+                    let errno = error.raw_os_error().unwrap_or(0);
+                    if let Some(reason) = shortage(errno) {
+                        return self.wait_for_better_times(slot, errno, reason);
                     }
                     route
                         .server_counters(member)
@@ -50,9 +50,9 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// No socket can be had now: the client waits as it would for a slow server, and nobody else is
-    /// let in meanwhile.
-    fn wait_for_descriptor(&mut self, slot: u32, reason: Reason) {
+    /// The host has no descriptor or no memory for a connection: the client waits as it would for a
+    /// slow server, and nobody else is let in meanwhile.
+    fn wait_for_better_times(&mut self, slot: u32, errno: i32, reason: Reason) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
         session.tried.pop();
@@ -61,23 +61,25 @@ impl<K: Kernel> Worker<K> {
             return self.end(slot, Who::Ringway, reason);
         }
         let token = self.sessions.token(Op::Connect, IN, slot);
-        self.starved.push_back(token);
-        self.pause_accepting();
+        self.postpone(token);
+        self.pause_accepting(errno);
     }
 
     fn connect(&mut self, slot: u32, member: u16, socket: Fd) {
-        let now_ms = self.now_ms();
+        let now_us = self.kernel.now_us();
+        let now_ms = now_us / 1000;
         let session = &mut self.sessions[slot];
         session.server = socket;
+        session.try_began_us = now_us;
         session.connect_expired = false;
         let timeouts = &session.route.timeouts;
         let overall_ms = session.accepted_us / 1000 + timeouts.connect_deadline_ms;
         session.deadline_ms = (now_ms + timeouts.connect_ms).min(overall_ms);
-        let deadline_ms = session.deadline_ms;
         let route = Rc::clone(&session.route);
         let token = self.launch(Op::Connect, IN, slot);
         self.kernel.connect(socket, route.address(member), token);
-        self.timers.set(slot, deadline_ms);
+        self.timers.clear(slot);
+        self.reschedule(slot);
     }
 
     /// A connect has succeeded, failed or been cancelled.
@@ -101,18 +103,18 @@ impl<K: Kernel> Worker<K> {
         } else {
             classify(-result)
         };
-        if let Some(reason) = shortage(&io::Error::from_raw_os_error(-result)) {
-            return self.end(slot, Who::Ringway, reason);
+        let shortage = shortage(-result);
+        if shortage.is_none() {
+            let counters = session.route.server_counters(member);
+            counters.connect_failures(error).add(1);
+            self.note_failure(slot, member, error);
         }
-        session
-            .route
-            .server_counters(member)
-            .connect_failures(error)
-            .add(1);
-        self.note_failure(slot, member, error);
         self.give_place_back(slot);
         let socket = std::mem::replace(&mut self.sessions[slot].server, Fd::NONE);
         self.kernel.close(socket, Farewell::Reset);
+        if let Some(reason) = shortage {
+            return self.wait_for_better_times(slot, -result, reason);
+        }
         self.sessions[slot].connect_error = Some(error);
         if self.may_try_again(slot) {
             self.try_next_server(slot);
@@ -125,13 +127,14 @@ impl<K: Kernel> Worker<K> {
         let member = session
             .member
             .expect("a connecting session has chosen a member");
+        let try_us = now_us.saturating_sub(session.try_began_us);
         let connect_us = now_us.saturating_sub(session.accepted_us);
         session.connect_us = Some(u32::try_from(connect_us).unwrap_or(u32::MAX));
         session.stage = Stage::Relaying;
         session.progress_ms = now_us / 1000;
         let counters = session.route.server_counters(member);
         counters.opened.add(1);
-        counters.connect_time_us.observe(connect_us);
+        counters.connect_time_us.observe(try_us);
         let server = session.route.server(member);
         if server.connected() {
             let server = Arc::clone(server);
@@ -236,11 +239,11 @@ fn classify(errno: i32) -> ConnectError {
     }
 }
 
-/// The host's own shortage behind an error, if that is what it is.
-fn shortage(error: &io::Error) -> Option<Reason> {
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => Some(Reason::OutOfDescriptors),
-        Some(libc::ENOMEM | libc::ENOBUFS) => Some(Reason::OutOfMemory),
+/// The host's own shortage behind an error number, if that is what it is.
+fn shortage(errno: i32) -> Option<Reason> {
+    match errno {
+        libc::EMFILE | libc::ENFILE => Some(Reason::OutOfDescriptors),
+        libc::ENOMEM | libc::ENOBUFS => Some(Reason::OutOfMemory),
         _ => None,
     }
 }

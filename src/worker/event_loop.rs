@@ -18,7 +18,7 @@ use super::shared::{Command, Shared, StopReason};
 use super::slab::Sessions;
 use super::timer::TimerWheel;
 use super::token::{Op, Token};
-use crate::limits::{ACCEPTORS_MAX, STARVED_RETRY};
+use crate::limits::{ACCEPTORS_MAX, SHORTAGE_RETRY};
 use crate::telemetry::{Reason, Who, WorkerCounters};
 
 /// One worker over a real or a simulated kernel.
@@ -35,8 +35,14 @@ pub(crate) struct Worker<K> {
     pub(super) acceptor_generation: u32,
     pub(super) access_log: bool,
     pub(super) records_pushed: bool,
-    /// Streams whose receive or send failed for want of buffers or memory, in order.
+    /// Receives that found no buffer, in order: they go on when one is given back.
     pub(super) starved: VecDeque<Token>,
+    /// What failed for want of memory or descriptors, in order.
+    postponed: VecDeque<Token>,
+    /// When that is tried again.
+    postponed_until_ms: u64,
+    /// Where the next round through the acceptors starts.
+    pub(super) first_served: usize,
     pub(super) draining: bool,
     generation: u64,
     wake: Fd,
@@ -67,6 +73,9 @@ impl<K: Kernel> Worker<K> {
             access_log: false,
             records_pushed: false,
             starved: VecDeque::new(),
+            postponed: VecDeque::new(),
+            postponed_until_ms: 0,
+            first_served: 0,
             draining: false,
             generation: 0,
             wake,
@@ -110,6 +119,7 @@ impl<K: Kernel> Worker<K> {
         completions.clear();
         self.completions = completions;
         self.feed_starved();
+        self.take_up_postponed();
         self.fire_timers();
         self.show_gauges();
         if std::mem::take(&mut self.records_pushed) {
@@ -138,15 +148,9 @@ impl<K: Kernel> Worker<K> {
 
     fn wait(&self) -> Option<Duration> {
         let now_us = self.kernel.now_us();
-        let timer = self
-            .timers
-            .next_ms()
-            .map(|at_ms| Duration::from_micros((at_ms * 1000).saturating_sub(now_us)));
-        match timer {
-            Some(wait) if !self.starved.is_empty() => Some(wait.min(STARVED_RETRY)),
-            None if !self.starved.is_empty() => Some(STARVED_RETRY),
-            wait => wait,
-        }
+        let postponed = (!self.postponed.is_empty()).then_some(self.postponed_until_ms);
+        let next_ms = self.timers.next_ms().into_iter().chain(postponed).min();
+        next_ms.map(|at_ms| Duration::from_micros((at_ms * 1000).saturating_sub(now_us)))
     }
 
     fn dispatch(&mut self, completion: &Completion) {
@@ -172,9 +176,11 @@ impl<K: Kernel> Worker<K> {
             Op::Connect => self.on_connect(slot, completion.result),
             Op::Receive => self.on_receive(slot, token.side(), completion),
             Op::Send => self.on_send(slot, token.side(), completion.result),
-            Op::Readable | Op::Writable => self.on_ready(slot, token.side(), completion.result),
-            Op::Hangup => self.on_hangup(slot, token.side(), completion.result),
-            Op::Accept | Op::Cancel | Op::CancelAccept | Op::Wake => {}
+            Op::Readable => self.on_readable(slot, token.side(), completion.result),
+            Op::Room => self.on_room(slot, token.side(), completion),
+            Op::Hangup => self.on_hangup(slot, token.side(), completion),
+            Op::Cancel => self.on_cancelled(slot, token.side()),
+            Op::Accept | Op::CancelAccept | Op::Wake => {}
         }
         self.settle(slot);
     }
@@ -236,29 +242,51 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Tries again what failed for want of buffers or memory.
-    fn feed_starved(&mut self) {
-        for _ in 0..self.starved.len() {
-            let Some(token) = self.starved.pop_front() else {
-                return;
-            };
-            let Some(slot) = self.sessions.slot_of(token) else {
-                continue;
-            };
-            if token.op() == Op::Connect {
-                if self.sessions[slot].stage == Stage::Connecting {
-                    self.try_next_server(slot);
-                }
-                self.settle(slot);
-                continue;
-            }
-            let stream = &mut self.sessions[slot].streams[token.side()];
-            if stream.receive == Receive::Starved {
-                stream.receive = Receive::Idle;
-            }
-            self.advance(slot, token.side());
-            self.settle(slot);
+    /// Notes something to be tried again a little later, by the token it failed with.
+    pub(super) fn postpone(&mut self, token: Token) {
+        if self.postponed.is_empty() {
+            self.postponed_until_ms = self.now_ms() + SHORTAGE_RETRY.as_millis() as u64;
         }
+        self.postponed.push_back(token);
+    }
+
+    /// Receives again where there was no buffer, as far as there are some now.
+    fn feed_starved(&mut self) {
+        for _ in 0..self.starved.len().min(self.kernel.buffers_left()) {
+            if let Some(token) = self.starved.pop_front() {
+                self.try_again(token);
+            }
+        }
+    }
+
+    fn take_up_postponed(&mut self) {
+        if self.postponed.is_empty() || self.now_ms() < self.postponed_until_ms {
+            return;
+        }
+        // What fails again is postponed anew, by a whole interval.
+        for token in std::mem::take(&mut self.postponed) {
+            self.try_again(token);
+        }
+    }
+
+    fn try_again(&mut self, token: Token) {
+        let Some(slot) = self.sessions.slot_of(token) else {
+            return;
+        };
+        let stage = self.sessions[slot].stage;
+        match token.op() {
+            Op::Connect if stage == Stage::Connecting => self.try_next_server(slot),
+            Op::Connect => {}
+            Op::Cancel => self.recall_send(slot, token.side()),
+            _ => {
+                let stream = &mut self.sessions[slot].streams[token.side()];
+                if stream.receive == Receive::Starved {
+                    stream.receive = Receive::Idle;
+                }
+                self.advance(slot, token.side());
+            }
+        }
+        self.settle(slot);
     }
 
     fn fire_timers(&mut self) {

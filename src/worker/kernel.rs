@@ -61,14 +61,14 @@ impl Pipe {
     }
 }
 
-/// What readiness is waited for.
+/// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
-    /// Bytes, an end or an error can be read.
+    /// Bytes, an end or an error can be read. Told once.
     Read,
-    /// Bytes can be written, or an error be learnt.
-    Write,
-    /// The connection is gone in both directions: `POLLHUP` or `POLLERR`, poll(2).
+    /// There is room for bytes, or an error. Told at every change until it is cancelled.
+    Room,
+    /// The connection is gone in both directions. Told at every change until it is cancelled.
     Hangup,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Farewell {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
     pub(crate) token: Token,
-    /// A count or descriptor, or a negated errno.
+    /// A count, a descriptor or what poll(2) reports, or a negated errno.
     pub(crate) result: i32,
     /// The operation goes on: more completions with this token will come.
     pub(crate) more: bool,
@@ -112,7 +112,9 @@ pub(crate) trait Kernel {
     /// Sends all of a chunk; fewer bytes only on an error or a cancellation.
     fn send(&mut self, socket: Fd, chunk: Chunk, token: Token);
 
-    /// Waits for readiness, once.
+    /// Waits for readiness. Whatever is waited for, the kernel also reports a peer's FIN
+    /// (`POLLRDHUP` cannot be masked out), which is why room and hang-ups are watched and not
+    /// waited for once: the first report would be about the FIN, every time.
     fn poll(&mut self, fd: Fd, interest: Interest, token: Token);
 
     /// Cancels the operation that carries `target`.
@@ -156,14 +158,26 @@ pub(crate) trait Kernel {
     /// Takes a connection that waits on a listening socket, if one does.
     fn accept_now(&mut self, socket: Fd) -> io::Result<Fd>;
 
+    /// Lets nobody more connect to a listening socket, whoever else still holds it.
+    fn stop_listening(&mut self, socket: Fd);
+
+    /// Sends what there is room for now; see send(2).
+    fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize>;
+
     /// Sends FIN: shutdown(2) with `SHUT_WR`.
     fn finish_sending(&mut self, socket: Fd);
 
     /// Closes a socket. No operation on it may be in flight.
     fn close(&mut self, socket: Fd, farewell: Farewell);
 
-    /// An empty non-blocking pipe.
-    fn pipe(&mut self) -> io::Result<Pipe>;
+    /// Buffers that receives could still use.
+    fn buffers_left(&self) -> usize;
+
+    /// Whether [`Kernel::pipe`] would stay within the worker's share.
+    fn has_pipe(&self) -> bool;
+
+    /// An empty non-blocking pipe; `None`: there is none to be had.
+    fn pipe(&mut self) -> Option<Pipe>;
 
     /// Takes an empty pipe back.
     fn return_pipe(&mut self, pipe: Pipe);

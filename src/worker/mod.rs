@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 
 use self::event_loop::Worker;
 use self::kernel::Fd;
-use self::ring::Uring;
+use self::ring::{Share, Uring};
 use crate::limits::BUFFERS_PER_SESSION;
 use crate::sys;
 
@@ -77,6 +77,8 @@ pub struct Placement {
     pub cpu: Option<usize>,
     /// Sessions its slab can hold.
     pub sessions_max: u32,
+    /// Pipes it may have at a time.
+    pub pipes_max: usize,
     /// What the kernel can do.
     pub features: Features,
 }
@@ -127,8 +129,11 @@ fn start(shared: Arc<Shared>, placement: Placement) -> io::Result<Worker<Uring>>
         sys::pin_to_cpu(cpu)?;
     }
     let wake = shared.workers()[placement.index].eventfd().as_raw_fd();
-    let buffers = (placement.sessions_max as usize).saturating_mul(BUFFERS_PER_SESSION);
-    let uring = Uring::new(placement.features, buffers, shared.epoch, wake)?;
+    let share = Share {
+        buffers: (placement.sessions_max as usize).saturating_mul(BUFFERS_PER_SESSION),
+        pipes: placement.pipes_max,
+    };
+    let uring = Uring::new(placement.features, share, shared.epoch, wake)?;
     Ok(Worker::new(
         uring,
         shared,

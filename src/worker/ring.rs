@@ -40,14 +40,23 @@ pub(crate) struct Uring {
     features: Features,
     wake: RawFd,
     /// Addresses that connects in the submission queue point to. The kernel copies each when it
-    /// is submitted, so an entry is reused after the next enter.
+    /// is submitted, so all are free again when the queue is empty.
     addresses: Box<[SockAddr]>,
     addresses_used: usize,
+    /// Completions that had to be taken before the turn that hands them out.
+    early: Vec<Completion>,
     /// Operations submitted whose last completion has not been seen.
     in_flight: u64,
     overflowed: bool,
     epoch: Instant,
     now_us: u64,
+}
+
+/// What a worker may use of things that there are not enough of for all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Share {
+    pub(crate) buffers: usize,
+    pub(crate) pipes: usize,
 }
 
 struct Queues {
@@ -67,21 +76,22 @@ impl Uring {
     /// io_uring_setup(2), io_uring_register_buf_ring(3).
     pub(crate) fn new(
         features: Features,
-        buffers: usize,
+        share: Share,
         epoch: Instant,
         wake: RawFd,
     ) -> io::Result<Self> {
         let ring = build(features.no_sqarray, SUBMISSION_ENTRIES, COMPLETION_ENTRIES)?;
-        Self::over(ring, features, Buffers::new(buffers)?, epoch, wake)
+        Self::over(ring, features, share, epoch, wake)
     }
 
     fn over(
         ring: IoUring,
         features: Features,
-        buffers: Buffers,
+        share: Share,
         epoch: Instant,
         wake: RawFd,
     ) -> io::Result<Self> {
+        let buffers = Buffers::new(share.buffers)?;
         let ring = Box::into_raw(Box::new(ring));
         // SAFETY: freshly leaked, so valid until `drop` frees it, after everything borrowed here.
         let (mut submitter, submission, completion) = unsafe { &mut *ring }.split();
@@ -95,11 +105,12 @@ impl Uring {
             }),
             ring,
             buffers: ManuallyDrop::new(buffers),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(share.pipes),
             features,
             wake,
             addresses: vec![SockAddr::from(SocketAddr::from(([0; 4], 0))); ADDRESSES].into(),
             addresses_used: 0,
+            early: Vec::new(),
             in_flight: 0,
             overflowed: false,
             epoch,
@@ -123,8 +134,8 @@ impl Uring {
         let entry = entry.user_data(token.user_data());
         self.in_flight += 1;
         loop {
-            // SAFETY: whatever the entry points to outlives its submission (addresses) or its last
-            // completion (chunks: a session keeps its buffers until then).
+            // SAFETY: whatever the entry points to outlives its submission (addresses: see
+            // `submitted`) or its last completion (chunks: a session keeps its buffers until then).
             if unsafe { self.queues.submission.push(&entry) }.is_ok() {
                 return;
             }
@@ -132,13 +143,38 @@ impl Uring {
         }
     }
 
-    /// Hands queued entries to the kernel without waiting.
+    /// Hands all queued entries to the kernel, without waiting for any of them.
+    ///
+    /// # Panics
+    /// When the ring is beyond repair: whoever queues an operation could not go on without it.
     fn submit(&mut self) {
+        while !self.queues.submission.is_empty() {
+            self.queues.submission.sync();
+            let result = self.queues.submitter.submit();
+            self.submitted();
+            match result.map_err(|error| error.raw_os_error()) {
+                Ok(_) => {}
+                // The kernel wants completions to be taken first, or memory in a moment.
+                Err(Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => self.take_early(),
+                Err(errno) => panic!("the ring is beyond repair: {errno:?}"),
+            }
+        }
+    }
+
+    /// Notes what the kernel has taken. Addresses are its own copies from then on; as long as an
+    /// entry is still queued, none may be overwritten.
+    fn submitted(&mut self) {
         self.queues.submission.sync();
-        // A failure here is met again, and handled, at the next enter.
-        let _ = self.queues.submitter.submit();
-        self.queues.submission.sync();
-        self.addresses_used = 0;
+        if self.queues.submission.is_empty() {
+            self.addresses_used = 0;
+        }
+    }
+
+    /// Takes completions before the turn that hands them out.
+    fn take_early(&mut self) {
+        let mut early = std::mem::take(&mut self.early);
+        self.collect(&mut early);
+        self.early = early;
     }
 
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
@@ -162,11 +198,10 @@ impl Uring {
                 .submitter
                 .enter(queued, want, flags.bits(), Some(&args))
         };
-        self.addresses_used = 0;
-        queues.submission.sync();
         if queues.submission.cq_overflow() {
             self.overflowed = true;
         }
+        self.submitted();
         entered.map(drop)
     }
 
@@ -286,16 +321,14 @@ impl Kernel for Uring {
     }
 
     fn poll(&mut self, fd: Fd, interest: Interest, token: Token) {
-        let mask = match interest {
-            Interest::Read => libc::POLLIN | libc::POLLRDHUP,
-            Interest::Write => libc::POLLOUT,
+        let (mask, multishot) = match interest {
+            Interest::Read => (libc::POLLIN, false),
+            Interest::Room => (libc::POLLOUT, true),
             // The two that matter are always reported.
-            Interest::Hangup => 0,
+            Interest::Hangup => (0, true),
         };
-        self.push(
-            opcode::PollAdd::new(types::Fd(fd.0), mask as u32).build(),
-            token,
-        );
+        let poll = opcode::PollAdd::new(types::Fd(fd.0), mask as u32);
+        self.push(poll.multi(multishot).build(), token);
     }
 
     fn cancel(&mut self, target: Token, token: Token) {
@@ -312,8 +345,14 @@ impl Kernel for Uring {
         wait: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        let wait = if self.early.is_empty() {
+            wait
+        } else {
+            Some(Duration::ZERO)
+        };
         let entered = self.enter(wait);
         self.now_us = self.epoch.elapsed().as_micros() as u64;
+        completions.append(&mut self.early);
         self.collect(completions);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
@@ -362,6 +401,14 @@ impl Kernel for Uring {
         sys::accept(socket.0).map(Fd)
     }
 
+    fn stop_listening(&mut self, socket: Fd) {
+        sys::stop_listening(socket.0);
+    }
+
+    fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize> {
+        sys::send(socket.0, self.buffers.bytes(chunk))
+    }
+
     fn finish_sending(&mut self, socket: Fd) {
         sys::finish_sending(socket.0);
     }
@@ -373,7 +420,15 @@ impl Kernel for Uring {
         sys::close(socket.0);
     }
 
-    fn pipe(&mut self) -> io::Result<Pipe> {
+    fn buffers_left(&self) -> usize {
+        self.buffers.left()
+    }
+
+    fn has_pipe(&self) -> bool {
+        self.pipes.are_left()
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
         self.pipes.take()
     }
 
@@ -492,7 +547,8 @@ pub(super) mod probing {
     /// Whether a multishot receive ends once it has brought its total (Linux 6.17; older kernels
     /// refuse the field or ignore it).
     fn receive_cap_works(features: Features) -> Result<bool, RingUnavailable> {
-        let mut uring = Uring::new(features, 0, Instant::now(), -1).map_err(explain)?;
+        let mut uring =
+            Uring::new(features, Share::default(), Instant::now(), -1).map_err(explain)?;
         let (mut writer, reader) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
@@ -573,7 +629,7 @@ mod tests {
     fn ring(submissions: u32, completions: u32) -> Uring {
         let features = probing::features().expect("the test machine has io_uring");
         let ring = build(features.no_sqarray, submissions, completions).unwrap();
-        Uring::over(ring, features, Buffers::new(0).unwrap(), Instant::now(), -1).unwrap()
+        Uring::over(ring, features, Share::default(), Instant::now(), -1).unwrap()
     }
 
     fn token(op: Op, slot: usize) -> Token {
@@ -604,15 +660,23 @@ mod tests {
         std::iter::repeat_with(pair).take(count).unzip()
     }
 
+    fn readable_pairs(count: usize) -> (Vec<UnixStream>, Vec<UnixStream>) {
+        let (ours, mut theirs) = pairs(count);
+        for socket in &mut theirs {
+            socket.write_all(b"!").unwrap();
+        }
+        (ours, theirs)
+    }
+
     #[test]
     fn a_burst_beyond_the_submission_queue_is_submitted_whole() {
         let mut ring = ring(8, 1024);
-        let (ours, theirs) = pairs(100);
+        let (ours, theirs) = readable_pairs(100);
         for (slot, socket) in ours.iter().enumerate() {
             ring.poll(
                 Fd(socket.as_raw_fd()),
-                Interest::Write,
-                token(Op::Writable, slot),
+                Interest::Read,
+                token(Op::Readable, slot),
             );
         }
         let mut slots: Vec<_> = collect(&mut ring, 100)
@@ -628,13 +692,13 @@ mod tests {
     #[test]
     fn completions_that_overflow_the_queue_are_late_and_not_lost() {
         let mut ring = ring(256, 256);
-        // Writable at once, so each completes as it is submitted, 256 of them before the last turn.
-        let (ours, _theirs) = pairs(400);
+        // Readable at once, so each completes as it is submitted, 256 of them before the last turn.
+        let (ours, _theirs) = readable_pairs(400);
         for (slot, socket) in ours.iter().enumerate() {
             ring.poll(
                 Fd(socket.as_raw_fd()),
-                Interest::Write,
-                token(Op::Writable, slot),
+                Interest::Read,
+                token(Op::Readable, slot),
             );
         }
         let completions = collect(&mut ring, 400);

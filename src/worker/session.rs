@@ -45,14 +45,18 @@ pub(super) struct Session {
     /// Who finished sending first.
     pub(super) first_to_finish: Option<Who>,
     pub(super) accepted_us: u64,
-    /// From the first try to the server's answer; `None` until there is one.
+    /// When the try to connect that is going on began, or the one that succeeded.
+    pub(super) try_began_us: u64,
+    /// From the accept to the server's answer; `None` until there is one.
     pub(super) connect_us: Option<u32>,
     /// When bytes last moved, in either direction.
     pub(super) progress_ms: u64,
     /// When the connect in flight is given up, or (while resetting) the reset no longer waits.
     pub(super) deadline_ms: u64,
-    /// What both peers had acknowledged when that was last asked.
+    /// What both peers had acknowledged when that was last asked ...
     pub(super) acknowledged: u64,
+    /// ... which was in the quiet period that began at this `progress_ms`.
+    pub(super) acknowledged_since_ms: u64,
     /// Known when sessions are logged.
     pub(super) client_address: Option<Box<SocketAddr>>,
 }
@@ -85,10 +89,18 @@ pub(super) struct Stream {
     pub(super) receive: Receive,
     pub(super) source: Source,
     pub(super) sink: Sink,
-    /// A send of the first chunk is in flight.
+    /// A send of the first chunk is in flight ...
     pub(super) sending: bool,
-    /// A poll of the source or the destination is in flight (splicing only).
-    pub(super) polling: bool,
+    /// ... of so many bytes; more may have come to the chunk since.
+    pub(super) send_bytes: u16,
+    /// What has to happen before anything more can be done.
+    pub(super) waiting: Waiting,
+    /// Whether the destination is watched for room. Once it is, it stays so.
+    pub(super) room_watched: bool,
+    /// The source was said to be readable, and nothing has been read since.
+    pub(super) readable: bool,
+    /// The last send was cut short by something that the next will tell.
+    pub(super) cut_short: bool,
     /// Rounds in a row that speak for splicing, or (while splicing) for copying.
     pub(super) streak: u8,
     pub(super) chunks: Chunks,
@@ -122,6 +134,17 @@ pub(super) enum Receive {
     Cancelling,
     /// None in flight; waits for buffers to come back.
     Starved,
+}
+
+/// What a stream waits for, where the ring does not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// Bytes from its source.
+    ToRead,
+    /// Room at its destination.
+    ForRoom,
 }
 
 /// What a stream's source has said.
@@ -166,10 +189,12 @@ impl Session {
             end: None,
             first_to_finish: None,
             accepted_us: now_us,
+            try_began_us: now_us,
             connect_us: None,
             progress_ms: now_us / 1000,
             deadline_ms: u64::MAX,
             acknowledged: 0,
+            acknowledged_since_ms: u64::MAX,
             client_address: None,
         }
     }
@@ -218,7 +243,11 @@ impl Stream {
             source: Source::Open,
             sink: Sink::Open,
             sending: false,
-            polling: false,
+            send_bytes: 0,
+            waiting: Waiting::Nothing,
+            room_watched: false,
+            readable: false,
+            cut_short: false,
             streak: 0,
             chunks: Chunks::default(),
             burst_bytes: 0,
@@ -327,18 +356,15 @@ impl Chunks {
     }
 
     /// Takes every buffer but the first `keep`.
-    pub(super) fn truncate(&mut self, keep: u8, mut release: impl FnMut(BufferId)) -> u64 {
-        let mut bytes = 0;
+    pub(super) fn truncate(&mut self, keep: u8, mut release: impl FnMut(BufferId)) {
         while self.len > keep {
             self.len -= 1;
             let place = self.at(self.len);
             let chunk = self.queue[place]
                 .take()
                 .expect("places below the length hold chunks");
-            bytes += chunk.len() as u64;
             release(chunk.buffer);
         }
-        bytes
     }
 
     fn at(&self, offset: u8) -> usize {

@@ -3,7 +3,7 @@
 
 use super::event_loop::Worker;
 use super::kernel::Kernel;
-use super::session::{IN, OUT, Stage};
+use super::session::{IN, Receive, Stage};
 use crate::limits::WATCH_AFTER;
 use crate::telemetry::{Reason, Who};
 
@@ -22,7 +22,7 @@ impl<K: Kernel> Worker<K> {
             return self.reschedule(slot);
         }
         match self.sessions[slot].stage {
-            Stage::Connecting => self.expire_connect(slot),
+            Stage::Connecting => self.look_at_connecting(slot),
             Stage::Relaying => self.look_at_relaying(slot),
             Stage::Resetting => self.pass_reset_on(slot),
             Stage::Closing => {}
@@ -32,7 +32,7 @@ impl<K: Kernel> Worker<K> {
     fn deadline_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         match session.stage {
-            Stage::Connecting => session.deadline_ms,
+            Stage::Connecting => session.deadline_ms.min(self.watch_at_ms(slot)),
             Stage::Relaying => {
                 let tune_at_ms = if session.tuned {
                     u64::MAX
@@ -41,25 +41,56 @@ impl<K: Kernel> Worker<K> {
                 };
                 let look_at_ms = tune_at_ms.min(self.watch_at_ms(slot));
                 look_at_ms
-                    .min(self.quiet_until_ms(slot))
+                    .min(self.quiet_look_ms(slot))
                     .min(self.retire_at_ms(slot))
             }
+            Stage::Resetting if session.deadline_ms == u64::MAX => self.quiet_look_ms(slot),
             Stage::Resetting => 0,
             Stage::Closing => u64::MAX,
         }
     }
 
-    /// How long a session may go on without progress.
-    fn quiet_until_ms(&self, slot: u32) -> u64 {
+    /// How long a session may be without progress.
+    fn quiet_allowed_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         let timeouts = &session.route.timeouts;
-        let half_closed = session.first_to_finish.is_some();
-        session.progress_ms
-            + if half_closed {
-                timeouts.half_close_ms
-            } else {
-                timeouts.idle_ms
-            }
+        if session.first_to_finish.is_some() {
+            timeouts.half_close_ms
+        } else {
+            timeouts.idle_ms
+        }
+    }
+
+    /// When a session without progress is looked at next: halfway, to see how much has been
+    /// acknowledged by then, and when its time is up.
+    fn quiet_look_ms(&self, slot: u32) -> u64 {
+        let session = &self.sessions[slot];
+        let allowed_ms = self.quiet_allowed_ms(slot);
+        let halfway = session.acknowledged_since_ms != session.progress_ms;
+        session.progress_ms + if halfway { allowed_ms / 2 } else { allowed_ms }
+    }
+
+    /// Whether a session has been without progress for as long as it may.
+    pub(super) fn has_been_quiet(&mut self, slot: u32) -> bool {
+        let now_ms = self.now_ms();
+        if now_ms < self.quiet_look_ms(slot) {
+            return false;
+        }
+        let progress_ms = self.sessions[slot].progress_ms;
+        if now_ms < progress_ms + self.quiet_allowed_ms(slot) {
+            self.sessions[slot].acknowledged = self.acknowledged(slot);
+            self.sessions[slot].acknowledged_since_ms = progress_ms;
+            return false;
+        }
+        !self.was_acknowledged_more(slot)
+    }
+
+    fn look_at_connecting(&mut self, slot: u32) {
+        if self.sessions[slot].deadline_ms <= self.now_ms() {
+            return self.expire_connect(slot);
+        }
+        self.watch_for_hangup(slot);
+        self.reschedule(slot);
     }
 
     fn retire_at_ms(&self, slot: u32) -> u64 {
@@ -69,10 +100,14 @@ impl<K: Kernel> Worker<K> {
         })
     }
 
-    /// When a half-closed session's finished side is to be watched.
+    /// When a peer that nothing is received from is to be watched.
     fn watch_at_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
-        if session.first_to_finish.is_some() && !session.watched {
+        let unheard = match session.stage {
+            Stage::Connecting => session.streams[IN].receive != Receive::Armed,
+            _ => session.first_to_finish.is_some(),
+        };
+        if unheard && !session.watched {
             session.progress_ms + WATCH_AFTER.as_millis() as u64
         } else {
             u64::MAX
@@ -92,7 +127,7 @@ impl<K: Kernel> Worker<K> {
         if self.retire_at_ms(slot) <= now_ms {
             return self.end(slot, Who::Operator, Reason::ServerRemoved);
         }
-        if self.quiet_until_ms(slot) <= now_ms && !self.was_acknowledged_more(slot) {
+        if self.has_been_quiet(slot) {
             let half_closed = self.sessions[slot].first_to_finish.is_some();
             let reason = if half_closed {
                 Reason::HalfCloseTimeout
@@ -117,18 +152,21 @@ impl<K: Kernel> Worker<K> {
         if !waiting {
             return false;
         }
-        let destinations = [session.destination(IN), session.destination(OUT)];
-        let acknowledged: u64 = destinations
-            .iter()
-            .map(|&fd| self.kernel.acknowledged(fd))
-            .sum();
+        let acknowledged = self.acknowledged(slot);
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
         if acknowledged <= session.acknowledged {
             return false;
         }
         session.acknowledged = acknowledged;
+        session.acknowledged_since_ms = now_ms;
         session.progress_ms = now_ms;
         true
+    }
+
+    fn acknowledged(&mut self, slot: u32) -> u64 {
+        let session = &self.sessions[slot];
+        let peers = [session.client, session.server];
+        peers.iter().map(|&fd| self.kernel.acknowledged(fd)).sum()
     }
 }

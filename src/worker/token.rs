@@ -24,8 +24,8 @@ pub(crate) enum Op {
     Send,
     /// One stream's source can be spliced from.
     Readable,
-    /// One stream's destination can be spliced to.
-    Writable,
+    /// There is room at one stream's destination.
+    Room,
     /// One stream's source, which has finished sending, has gone altogether.
     Hangup,
     /// The answer to a session's cancellation.
@@ -43,7 +43,7 @@ impl Op {
         Self::Receive,
         Self::Send,
         Self::Readable,
-        Self::Writable,
+        Self::Room,
         Self::Hangup,
         Self::Cancel,
         Self::CancelAccept,

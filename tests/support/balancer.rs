@@ -19,6 +19,7 @@ use super::http;
 use super::metrics::Metrics;
 use super::peer::{End, Peer};
 use super::process::Process;
+use super::seccomp;
 use super::wait::eventually;
 
 /// A running balancer. When it is dropped, it has to be as it was before the test's traffic, and
@@ -38,6 +39,7 @@ pub(crate) struct Balancer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
     wrapper: Vec<OsString>,
+    io_uring_fails_with: Option<i32>,
 }
 
 impl Launch {
@@ -45,7 +47,14 @@ impl Launch {
     pub(crate) fn through<S: Into<OsString>>(wrapper: impl IntoIterator<Item = S>) -> Self {
         Self {
             wrapper: wrapper.into_iter().map(Into::into).collect(),
+            ..Self::default()
         }
+    }
+
+    /// Where `io_uring_setup` fails so: what a container's seccomp profile does.
+    pub(crate) fn without_io_uring(mut self, errno: i32) -> Self {
+        self.io_uring_fails_with = Some(errno);
+        self
     }
 
     /// Starts it and does not wait for it to be ready.
@@ -55,7 +64,11 @@ impl Launch {
         fs::write(config_path(directory.path()), config.text()).unwrap();
         let program = OsString::from(env!("CARGO_BIN_EXE_ringway"));
         let mut words = self.wrapper.iter().chain([&program]);
-        let child = Command::new(words.next().unwrap())
+        let mut command = Command::new(words.next().unwrap());
+        if let Some(errno) = self.io_uring_fails_with {
+            seccomp::deny_io_uring(&mut command, errno);
+        }
+        let child = command
             .args(words)
             .args(["run", "--config"])
             .arg(config_path(directory.path()))

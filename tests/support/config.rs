@@ -12,7 +12,8 @@ pub(crate) struct Config {
     process: Vec<String>,
     listeners: Vec<Listener>,
     pools: Vec<Pool>,
-    access_log: Option<String>,
+    access_log: Vec<String>,
+    log: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +49,8 @@ impl Config {
             process: vec!["workers = 2".to_owned()],
             listeners: Vec::new(),
             pools: Vec::new(),
-            access_log: None,
+            access_log: Vec::new(),
+            log: Vec::new(),
         };
         empty.and_pool("web", servers).and_listener("web", "web")
     }
@@ -161,7 +163,26 @@ impl Config {
 
     /// With an access log in JSON in this file.
     pub(crate) fn access_log(mut self, path: impl Display) -> Self {
-        self.access_log = Some(path.to_string());
+        set(&mut self.access_log, &format!("path = \"{path}\""));
+        set(&mut self.access_log, "format = \"json\"");
+        self
+    }
+
+    /// With the access log as text.
+    pub(crate) fn access_log_as_text(mut self) -> Self {
+        set(&mut self.access_log, "format = \"text\"");
+        self
+    }
+
+    /// A line for `[log]`.
+    pub(crate) fn log(mut self, line: &str) -> Self {
+        set(&mut self.log, line);
+        self
+    }
+
+    /// Without the health check of the last pool.
+    pub(crate) fn without_health_check(mut self) -> Self {
+        self.pools.last_mut().unwrap().health_check.clear();
         self
     }
 
@@ -197,9 +218,11 @@ impl Config {
             "[admin]",
             &[format!("listen = \"{}\"", self.admin.v4())],
         );
-        if let Some(path) = &self.access_log {
-            let lines = [format!("path = \"{path}\""), "format = \"json\"".to_owned()];
-            table(&mut text, "[access_log]", &lines);
+        if !self.log.is_empty() {
+            table(&mut text, "[log]", &self.log);
+        }
+        if !self.access_log.is_empty() {
+            table(&mut text, "[access_log]", &self.access_log);
         }
         for listener in &self.listeners {
             let Listener {

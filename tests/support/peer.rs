@@ -87,11 +87,23 @@ impl Peer {
     /// Sends until nothing more is taken for `patience`; tells how many bytes were.
     #[track_caller]
     pub(crate) fn send_until_stuck(&self, patience: Duration) -> usize {
-        let chunk = [b'x'; 64 * 1024];
+        self.send_pieces_until_stuck(64 * 1024, Duration::ZERO, patience)
+    }
+
+    /// The same in pieces of this size, each a moment after the other.
+    #[track_caller]
+    pub(crate) fn send_pieces_until_stuck(
+        &self,
+        piece: usize,
+        pause: Duration,
+        patience: Duration,
+    ) -> usize {
+        let piece = vec![b'x'; piece];
         let mut sent = 0;
         self.socket.set_write_timeout(Some(patience)).unwrap();
         loop {
-            match (&self.socket).write(&chunk) {
+            std::thread::sleep(pause);
+            match (&self.socket).write(&piece) {
                 Ok(bytes) => sent += bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("cannot send: {error}"),

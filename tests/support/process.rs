@@ -26,6 +26,18 @@ impl Process {
             .count()
     }
 
+    /// Connections to this local port that it has open: not those that only the kernel still knows.
+    pub(crate) fn connections_at(self, port: u16) -> usize {
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.0)).unwrap_or_default();
+        let is_open = |line: &&str| {
+            // proc_net_tcp(5): the local address, the state (0A listens), the inode.
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let at_port = fields[1].ends_with(&format!(":{port:04X}"));
+            at_port && fields[3] != "0A" && fields[9] != "0"
+        };
+        table.lines().skip(1).filter(is_open).count()
+    }
+
     /// Open pipe ends.
     pub(crate) fn pipe_ends(self) -> usize {
         self.links()

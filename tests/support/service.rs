@@ -98,14 +98,21 @@ fn greet(peer: &Peer, greeting: u8) {
 #[derive(Debug)]
 pub(crate) struct WebServer {
     service: Service,
-    status: Arc<AtomicU16>,
+    /// What it answers in turn.
+    statuses: Arc<[AtomicU16; 2]>,
 }
 
 impl WebServer {
     /// Answers 200.
     pub(crate) fn start() -> Self {
-        let status = Arc::new(AtomicU16::new(200));
-        let answer = Arc::clone(&status);
+        Self::alternating([200, 200])
+    }
+
+    /// Answers one request with the first status, the next with the second, and so on.
+    pub(crate) fn alternating(statuses: [u16; 2]) -> Self {
+        let statuses = Arc::new(statuses.map(AtomicU16::new));
+        let answers = Arc::clone(&statuses);
+        let answered = Arc::new(AtomicUsize::new(0));
         let service = Service::start(move |peer| {
             let mut request = [0; 4096];
             // A check that gives up, or that only connects, sends nothing.
@@ -113,19 +120,22 @@ impl WebServer {
                 std::io::Read::read(&mut peer.socket(), &mut request),
                 Ok(1..)
             ) {
-                let status = answer.load(Ordering::SeqCst);
+                let turn = answered.fetch_add(1, Ordering::SeqCst) % 2;
+                let status = answers[turn].load(Ordering::SeqCst);
                 let _ = write!(
                     peer.socket(),
                     "HTTP/1.1 {status} So\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
                 );
             }
         });
-        Self { service, status }
+        Self { service, statuses }
     }
 
     /// Answers so from now on.
     pub(crate) fn set_status(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
+        for turn in &*self.statuses {
+            turn.store(status, Ordering::SeqCst);
+        }
     }
 
     /// Where it listens.

@@ -21,9 +21,9 @@ pub(crate) struct Nginx {
     ports: Vec<Port>,
 }
 
-/// A run of wrk.
+/// A run of wrk. It ends with the test.
 #[derive(Debug)]
-pub(crate) struct Wrk(Child);
+pub(crate) struct Wrk(Option<Child>);
 
 /// What a run of wrk came to.
 #[derive(Debug)]
@@ -137,20 +137,40 @@ impl Wrk {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| missing("wrk", &error));
-        Self(child)
+        Self(Some(child))
     }
 
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
+        let child = self.0.as_mut().expect("it is told to end once");
+        child.try_wait().unwrap().is_none()
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn finish(self) -> Load {
-        let output = self.0.wait_with_output().unwrap();
+    pub(crate) fn finish(mut self) -> Load {
+        let child = self.0.take().expect("it is told to end once");
+        let output = child.wait_with_output().unwrap();
         Load {
             report: text(&output),
+        }
+    }
+
+    /// Ends it now: it reports what it has seen so far.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Load {
+        assert!(self.is_running(), "the load was there throughout");
+        let child = self.0.as_ref().expect("it is told to end once");
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        self.finish()
+    }
+}
+
+impl Drop for Wrk {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

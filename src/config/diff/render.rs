@@ -17,10 +17,30 @@ impl Difference {
             return "no changes".to_owned();
         }
         let pools = self.pools.iter().map(|pool| render_pool(pool, &sessions));
-        let listeners = self.listeners.iter().map(render_listener);
+        let moved = self.moved();
+        let listeners = self
+            .listeners
+            .iter()
+            .map(|listener| render_listener(listener, &moved));
         let settings = self.settings.iter().map(render_setting);
         let parts: Vec<_> = pools.chain(listeners).chain(settings).collect();
         parts.join("; ")
+    }
+
+    /// Addresses that go from one listener to another: their sockets stay as they are.
+    fn moved(&self) -> Vec<&Address> {
+        let nothing: &[Address] = &[];
+        let changes = self.listeners.iter().map(|change| match change {
+            ListenerChange::Added { addresses, .. } => (addresses.as_slice(), nothing),
+            ListenerChange::Removed { addresses, .. } => (nothing, addresses.as_slice()),
+            ListenerChange::Changed { opened, closed, .. } => {
+                (opened.as_slice(), closed.as_slice())
+            }
+        });
+        let (come, go): (Vec<_>, Vec<_>) = changes.unzip();
+        let go = go.concat();
+        let moved = come.into_iter().flatten();
+        moved.filter(|address| go.contains(address)).collect()
     }
 }
 
@@ -60,31 +80,34 @@ fn render_pool(change: &PoolChange, sessions: &impl Fn(&ServerId) -> u64) -> Str
     }
 }
 
-fn render_listener(change: &ListenerChange) -> String {
-    match change {
-        ListenerChange::Added { name, addresses } => {
-            format!("listener {name} opened on {}", listed(addresses))
-        }
-        ListenerChange::Removed { name, addresses } => {
-            format!("listener {name} closed on {}", listed(addresses))
-        }
+fn render_listener(change: &ListenerChange, moved: &[&Address]) -> String {
+    let (name, opened, closed, settings): (_, &[_], &[_], &[_]) = match change {
+        ListenerChange::Added { name, addresses } => (name, addresses, &[], &[]),
+        ListenerChange::Removed { name, addresses } => (name, &[], addresses, &[]),
         ListenerChange::Changed {
             name,
             opened,
             closed,
             settings,
-        } => {
-            let mut parts = Vec::new();
-            if !opened.is_empty() {
-                parts.push(format!("opened on {}", listed(opened)));
-            }
-            if !closed.is_empty() {
-                parts.push(format!("closed on {}", listed(closed)));
-            }
-            parts.extend(settings.iter().map(render_setting));
-            format!("listener {name} {}", parts.join(", "))
-        }
-    }
+        } => (name, opened, closed, settings),
+    };
+    let split = |addresses: &[Address]| -> (Vec<_>, Vec<_>) {
+        let addresses = addresses.iter().cloned();
+        addresses.partition(|address| moved.contains(&address))
+    };
+    let ((taken, opened), (given, closed)) = (split(opened), split(closed));
+    let phrases = [
+        ("opened on", opened),
+        ("takes over", taken),
+        ("closed on", closed),
+        ("hands over", given),
+    ];
+    let phrases = phrases.iter().filter(|(_, at)| !at.is_empty());
+    let mut parts: Vec<_> = phrases
+        .map(|(phrase, at)| format!("{phrase} {}", listed(at)))
+        .collect();
+    parts.extend(settings.iter().map(render_setting));
+    format!("listener {name} {}", parts.join(", "))
 }
 
 fn render_setting(change: &SettingChange) -> String {

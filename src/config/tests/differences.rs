@@ -83,10 +83,13 @@ fn listeners_open_and_close_addresses() {
     assert_eq!(
         rendered(&[
             ("10.0.0.1:81", "10.0.0.1:82"),
-            ("name = \"old\"", "name = \"new\"")
+            (
+                "\"old\"\nlisten = \"10.0.0.1:90\"",
+                "\"new\"\nlisten = \"10.0.0.1:91\""
+            )
         ]),
         "listener web opened on 10.0.0.1:82, closed on 10.0.0.1:81; listener new opened on \
-         10.0.0.1:90; listener old closed on 10.0.0.1:90"
+         10.0.0.1:91; listener old closed on 10.0.0.1:90"
     );
 }
 
@@ -98,8 +101,8 @@ fn pools_come_and_go_with_their_servers() {
             ("= \"web\"", "= \"app\"")
         ]),
         "pool app added: + web-01 (10.0.0.11:80), + web-02 (10.0.0.12:80); pool web removed: - \
-         web-01 (1 session drains), - web-02 (41 sessions drain); listener x opened on \
-         10.0.0.1:80, 10.0.0.1:81; listener old pool web -> app; listener web closed on \
+         web-01 (1 session drains), - web-02 (41 sessions drain); listener x takes over \
+         10.0.0.1:80, 10.0.0.1:81; listener old pool web -> app; listener web hands over \
          10.0.0.1:80, 10.0.0.1:81"
     );
 }
@@ -120,5 +123,21 @@ fn settings_of_the_process_have_their_table_in_front() {
         rendered(&changes),
         "pool web: max_fails 3 -> 5, health_check none -> tcp; process.workers 2 -> 4; \
          process.drain_timeout 30s -> 90s; admin.listen none -> 127.0.0.1:9900"
+    );
+}
+
+#[test]
+fn an_address_that_goes_from_one_listener_to_another_stays_open() {
+    assert_eq!(
+        rendered(&[("name = \"old\"", "name = \"new\"")]),
+        "listener new takes over 10.0.0.1:90; listener old hands over 10.0.0.1:90"
+    );
+    assert_eq!(
+        rendered(&[
+            ("\"10.0.0.1:90\"", "[\"10.0.0.1:81\", \"10.0.0.1:91\"]"),
+            ("\"10.0.0.1:80\", \"10.0.0.1:81\"", "\"10.0.0.1:80\""),
+        ]),
+        "listener web hands over 10.0.0.1:81; \
+         listener old opened on 10.0.0.1:91, takes over 10.0.0.1:81, closed on 10.0.0.1:90"
     );
 }

@@ -433,6 +433,11 @@ fn settings_of_health_checks() {
                 "`port` is 0, but takes a whole number from 1 to 65535",
             ),
             (
+                "port = 8080\n[[pool.server]]\nname = \"u\"\naddress = \"unix:/u\"",
+                "`port` cannot be checked on server \"u\", which is a unix socket | leave it out, \
+                 or give that server a pool of its own",
+            ),
+            (
                 "timeout = \"3s\"",
                 "`timeout` is longer than `interval`, which is 2s | a check that is not answered \
                  delays the next one",

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
 use self::sink::Sink;
+use super::Error;
 use crate::config::AccessLog;
 use crate::limits::{ACCESS_LOG_FINISH, ACCESS_RECORDS};
 use crate::telemetry::Counter;
@@ -55,14 +56,15 @@ impl OpenedAccessLog {
     /// Opens the access log that a configuration asks for; `None`: no log.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending; the text names it.
-    pub fn open(config: Option<&AccessLog>) -> io::Result<Self> {
+    /// When the file cannot be opened for appending.
+    pub fn open(config: Option<&AccessLog>) -> Result<Self, Error> {
         let Some(config) = config else {
             return Ok(Self(None));
         };
-        let sink = Sink::open(config).map_err(|error| {
+        let sink = Sink::open(config).map_err(|cause| {
             let target = sink::describe(&config.target);
-            io::Error::new(error.kind(), format!("access log {target}: {error}"))
+            let what = format!("cannot open the access log {target}");
+            Error::Open { what, cause }
         })?;
         Ok(Self(Some(sink)))
     }
@@ -106,7 +108,7 @@ impl AccessLogWriter {
     ///
     /// # Errors
     /// As [`OpenedAccessLog::open`]; then the log before goes on.
-    pub fn reconfigure(&self, config: Option<&AccessLog>) -> io::Result<()> {
+    pub fn reconfigure(&self, config: Option<&AccessLog>) -> Result<(), Error> {
         self.install(OpenedAccessLog::open(config)?);
         Ok(())
     }

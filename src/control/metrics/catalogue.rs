@@ -71,8 +71,8 @@ metrics! {
         "Bytes delivered: in is to the server, out is to the client.";
     BYTES_RECEIVED = Counter "ringway_bytes_received_total" ["listener", "direction"]
         "Bytes received: in is from the client, out is from the server.";
-    BYTES_DISCARDED = Counter "ringway_bytes_discarded_total" ["listener", "direction"]
-        "Bytes received whose destination was gone, or whose session was ended.";
+    BYTES_DISCARDED = Counter "ringway_bytes_discarded_total" ["listener", "direction", "reason"]
+        "Bytes received and never sent, by the reason for which their session ended.";
 
     SERVER_SESSIONS_OPENED = Counter
         "ringway_server_sessions_opened_total" ["pool", "server", "address"]

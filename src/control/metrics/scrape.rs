@@ -109,7 +109,13 @@ fn scrape_listener(scrape: &Scrape, extra: &mut Exposition, listener: &Listener)
         let bytes = totals.bytes[direction.index()];
         scrape.counter(&BYTES, &labels, bytes.delivered);
         scrape.counter(&BYTES_RECEIVED, &labels, bytes.received);
-        scrape.counter(&BYTES_DISCARDED, &labels, bytes.discarded);
+    }
+    for &(direction, reason, bytes) in &totals.discarded {
+        // One series is there before anything has happened, for dashboards.
+        if bytes > 0 || reason == Reason::Reset {
+            let labels = [name, direction.as_str(), reason.as_str()];
+            scrape.counter(&BYTES_DISCARDED, &labels, bytes);
+        }
     }
     extra.histogram_us(&SESSION_SECONDS, &[name], &totals.session_time_us);
 }

@@ -1,6 +1,16 @@
+//! Tests of the protocol and of the routing as a whole. Those of a single file stand in that file.
+
+mod captures;
 mod evasion;
+mod generate;
+mod login_failures;
+mod login_ladder;
 mod properties;
+mod replies;
 mod rules;
+pub(super) mod samples;
+mod script;
+mod server_logins;
 mod session;
 
 use crate::mysql::{Decision, Dialect, OwnWrites, State, Statement, Target, classify};

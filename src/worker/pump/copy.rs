@@ -60,8 +60,11 @@ impl<K: Kernel> Worker<K> {
                 self.take_received(slot, stream, buffer, bytes);
             }
         }
-        if self.sessions[slot].stage == Stage::Closing {
-            return;
+        match self.sessions[slot].stage {
+            Stage::Closing => return,
+            // Nobody reads on before there is a server: the client is watched instead.
+            Stage::Connecting => self.reschedule(slot),
+            Stage::Relaying | Stage::Resetting => {}
         }
         match -completion.result {
             0 => self.source_finished(slot, stream),
@@ -84,15 +87,15 @@ impl<K: Kernel> Worker<K> {
 
     /// A send has moved bytes or failed.
     pub(in crate::worker) fn on_send(&mut self, slot: u32, stream: usize, result: i32) {
-        self.sessions[slot].streams[stream].sending = false;
+        let session = &mut self.sessions[slot];
+        let peer_open = session.streams[1 - stream].source == Source::Open;
+        let state = &mut session.streams[stream];
+        state.sending = false;
         let sent = result.max(0) as usize;
         if sent > 0 {
-            self.count_sent(slot, stream, sent as u64);
-            self.counters().copy_bytes.add(sent as u64);
-            let emptied = self.sessions[slot].streams[stream].chunks.consume(sent);
-            if let Some(buffer) = emptied {
-                self.kernel.release(buffer);
-            }
+            // Sends to a peer that is still open were not cancelled.
+            state.cut_short = sent < usize::from(state.send_bytes) && peer_open;
+            self.consume(slot, stream, sent);
         }
         let session = &self.sessions[slot];
         if session.stage == Stage::Closing || session.streams[stream].sink == Sink::Broken {
@@ -107,10 +110,62 @@ impl<K: Kernel> Worker<K> {
         self.advance(slot, stream);
     }
 
+    /// Stops the send in flight, if it is to a peer that has finished sending: it goes on outside
+    /// the ring, see `advance`. What it has sent already is told by its completion.
+    pub(in crate::worker) fn recall_send(&mut self, slot: u32, stream: usize) {
+        if self.sends_in_vain(slot, stream) {
+            let target = self.sessions.token(Op::Send, stream, slot);
+            let token = self.launch(Op::Cancel, stream, slot);
+            self.kernel.cancel(target, token);
+        }
+    }
+
+    /// A cancellation has been answered. One of a send can miss it, while the kernel hands it from
+    /// its task to a thread: it is cancelled again until it has come back.
+    pub(in crate::worker) fn on_cancelled(&mut self, slot: u32, stream: usize) {
+        if self.sends_in_vain(slot, stream) {
+            let token = self.sessions.token(Op::Cancel, stream, slot);
+            self.postpone(token);
+        }
+    }
+
+    fn sends_in_vain(&self, slot: u32, stream: usize) -> bool {
+        let session = &self.sessions[slot];
+        let finished = session.streams[1 - stream].source != Source::Open;
+        finished && session.streams[stream].sending && session.stage != Stage::Closing
+    }
+
+    /// Sends as much of a stream's first chunk as there is room for.
+    pub(super) fn send_now(&mut self, slot: u32, stream: usize, chunk: Chunk) {
+        let destination = self.sessions[slot].destination(stream);
+        let error = match self.kernel.send_now(destination, chunk) {
+            Ok(sent) => {
+                self.consume(slot, stream, sent);
+                return self.advance(slot, stream);
+            }
+            Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        };
+        match error {
+            libc::EAGAIN | libc::EINTR => self.wait_for_room(slot, stream),
+            libc::ENOMEM | libc::ENOBUFS => self.out_of_memory(slot, stream, Op::Send),
+            error => self.send_failed(slot, stream, peer_error(error)),
+        }
+    }
+
+    /// The first `sent` bytes of what a stream holds have been sent.
+    fn consume(&mut self, slot: u32, stream: usize, sent: usize) {
+        self.count_sent(slot, stream, sent as u64);
+        self.counters().copy_bytes.add(sent as u64);
+        if let Some(buffer) = self.sessions[slot].streams[stream].chunks.consume(sent) {
+            self.kernel.release(buffer);
+        }
+    }
+
     /// Sends a stream's first chunk.
     pub(super) fn send(&mut self, slot: u32, stream: usize, chunk: Chunk) {
         let session = &mut self.sessions[slot];
         session.streams[stream].sending = true;
+        session.streams[stream].send_bytes = chunk.len() as u16;
         let destination = session.destination(stream);
         let token = self.launch(Op::Send, stream, slot);
         self.kernel.send(destination, chunk, token);
@@ -143,7 +198,8 @@ impl<K: Kernel> Worker<K> {
         if let Some(buffer) = merged {
             kernel.release(buffer);
         }
-        if is_bulk(state, bytes) && self.sessions[slot].stage == Stage::Relaying {
+        let bulk = is_bulk(state, bytes) && self.kernel.has_pipe();
+        if bulk && self.sessions[slot].stage == Stage::Relaying {
             self.sessions[slot].streams[stream].mode = Mode::Switching;
             self.cancel_receive(slot, stream);
         }
@@ -152,8 +208,6 @@ impl<K: Kernel> Worker<K> {
     fn drop_received(&mut self, slot: u32, stream: usize, buffer: BufferId, bytes: u32) {
         self.kernel.release(buffer);
         self.count_received(slot, stream, bytes.into());
-        let counters = self.sessions[slot].route.counters();
-        counters.bytes[stream].discarded.add(bytes.into());
     }
 }
 
@@ -167,7 +221,11 @@ fn is_bulk(stream: &mut Stream, bytes: u32) -> bool {
     let burst_over = bytes < BUFFER_BYTES || stream.burst_bytes >= 2 * SPLICE_BURST_BYTES;
     if burst_over {
         let big = std::mem::take(&mut stream.burst_bytes) >= SPLICE_BURST_BYTES;
-        stream.streak = if big { stream.streak + 1 } else { 0 };
+        stream.streak = if big {
+            stream.streak.saturating_add(1)
+        } else {
+            0
+        };
     }
     stream.streak >= SPLICE_AFTER_BURSTS
 }

@@ -8,8 +8,8 @@ mod copy;
 mod splice;
 
 use super::event_loop::Worker;
-use super::kernel::Kernel;
-use super::session::{Mode, Receive, Sink, Source, Stage, source_of};
+use super::kernel::{Completion, Interest, Kernel};
+use super::session::{Mode, Receive, Sink, Source, Stage, Waiting, source_of};
 use super::token::Op;
 use crate::limits::MEMORY_FAILURES_MAX;
 use crate::telemetry::{Reason, Who};
@@ -22,11 +22,16 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let state = &session.streams[stream];
-        if state.sink == Sink::Broken || state.sending || state.polling {
+        if state.sink == Sink::Broken || state.sending || state.waiting != Waiting::Nothing {
             return;
         }
         if let Some(chunk) = state.chunks.first() {
-            return self.send(slot, stream, chunk);
+            // A peer that has sent FIN is ready for anything, as the ring sees it: it would try in
+            // vain until there is room, and then block a thread of its own.
+            return match session.streams[1 - stream].source {
+                Source::Open => self.send(slot, stream, chunk),
+                _ => self.send_now(slot, stream, chunk),
+            };
         }
         if state.mode == Mode::Splice && state.pipe_bytes > 0 {
             return self.splice_round(slot, stream);
@@ -45,7 +50,8 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn source_finished(&mut self, slot: u32, stream: usize) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
-        if session.streams[1 - stream].sink == Sink::Broken {
+        let back = &session.streams[1 - stream];
+        if back.sink == Sink::Broken || back.cut_short {
             // A send to this peer failed and took the error with it: what looks like a FIN is the
             // end of a connection that was reset.
             let reason = session.end.map_or(Reason::Reset, |end| end.reason);
@@ -54,7 +60,8 @@ impl<K: Kernel> Worker<K> {
         session.first_to_finish.get_or_insert(source_of(stream));
         session.streams[stream].source = Source::Finished;
         session.progress_ms = now_ms;
-        if session.stage == Stage::Relaying {
+        self.recall_send(slot, 1 - stream);
+        if self.sessions[slot].stage == Stage::Relaying {
             self.reschedule(slot);
         }
     }
@@ -67,7 +74,7 @@ impl<K: Kernel> Worker<K> {
         }
         session.streams[stream].sink = Sink::Finished;
         if session.streams[1 - stream].sink == Sink::Finished {
-            // Nothing is in flight either way, and closing sends the second FIN.
+            // Nothing is on its way either way, and closing sends the second FIN.
             let who = session.first_to_finish.expect("both sides have finished");
             return self.end(slot, who, Reason::Finished);
         }
@@ -98,6 +105,50 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
+    /// The destination takes no more for now: goes on when it does.
+    fn wait_for_room(&mut self, slot: u32, stream: usize) {
+        let state = &mut self.sessions[slot].streams[stream];
+        state.waiting = Waiting::ForRoom;
+        if !state.room_watched {
+            self.watch_for_room(slot, stream);
+        }
+    }
+
+    fn watch_for_room(&mut self, slot: u32, stream: usize) {
+        let session = &mut self.sessions[slot];
+        session.streams[stream].room_watched = true;
+        let destination = session.destination(stream);
+        let token = self.launch(Op::Room, stream, slot);
+        self.kernel.poll(destination, Interest::Room, token);
+    }
+
+    /// Something has changed about a stream's destination: there is room, perhaps.
+    pub(super) fn on_room(&mut self, slot: u32, stream: usize, completion: &Completion) {
+        let session = &mut self.sessions[slot];
+        let state = &mut session.streams[stream];
+        state.room_watched = completion.more;
+        let over = session.stage == Stage::Closing || state.sink == Sink::Broken;
+        if over || state.waiting != Waiting::ForRoom {
+            return;
+        }
+        let events = completion.result;
+        if events == -libc::ENOMEM {
+            state.waiting = Waiting::Nothing;
+            return self.out_of_memory(slot, stream, Op::Room);
+        }
+        let wanted = i32::from(libc::POLLOUT | libc::POLLERR | libc::POLLHUP);
+        if events > 0 && events & wanted == 0 {
+            // A FIN, which is known.
+            if !completion.more {
+                self.watch_for_room(slot, stream);
+            }
+            return;
+        }
+        // Should it be an error, the next try to send tells which.
+        state.waiting = Waiting::Nothing;
+        self.advance(slot, stream);
+    }
+
     /// An operation failed for want of memory: tries it again a little later, a few times.
     fn out_of_memory(&mut self, slot: u32, stream: usize, op: Op) {
         let session = &mut self.sessions[slot];
@@ -106,6 +157,6 @@ impl<K: Kernel> Worker<K> {
             return self.end(slot, Who::Ringway, Reason::OutOfMemory);
         }
         let token = self.sessions.token(op, stream, slot);
-        self.starved.push_back(token);
+        self.postpone(token);
     }
 }

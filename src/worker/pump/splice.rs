@@ -1,7 +1,7 @@
 //! Through a pipe: readiness from the ring, then splice(2) on the worker's own thread. For bulk.
 //!
-//! `IORING_OP_SPLICE` is not used: the kernel hands each one to a helper thread, which costs three
-//! to five times as much (see `docs/benchmarks.md`).
+//! `IORING_OP_SPLICE` is not used: the kernel hands each one to a helper thread, which costs half as
+//! much again and more (see `docs/benchmarks.md`).
 
 use std::io;
 
@@ -10,8 +10,8 @@ use crate::limits::{
 };
 use crate::worker::close::peer_error;
 use crate::worker::event_loop::Worker;
-use crate::worker::kernel::{Fd, Interest, Kernel, Pipe};
-use crate::worker::session::{Mode, Receive, Sink, Source, Stage};
+use crate::worker::kernel::{Interest, Kernel, Pipe};
+use crate::worker::session::{Mode, Receive, Sink, Source, Stage, Waiting};
 use crate::worker::token::Op;
 
 /// What a step of a round came to.
@@ -35,16 +35,16 @@ impl<K: Kernel> Worker<K> {
         self.splice_round(slot, stream);
     }
 
-    /// A poll has fired: the source can be read, or the destination written to.
-    pub(in crate::worker) fn on_ready(&mut self, slot: u32, stream: usize, result: i32) {
+    /// The source can be read.
+    pub(in crate::worker) fn on_readable(&mut self, slot: u32, stream: usize, result: i32) {
         let session = &mut self.sessions[slot];
         let state = &mut session.streams[stream];
-        state.polling = false;
+        state.waiting = Waiting::Nothing;
         if session.stage == Stage::Closing || state.sink == Sink::Broken {
             return;
         }
         match -result {
-            error if error < 0 => {}
+            error if error < 0 => state.readable = true,
             libc::ENOMEM => return self.out_of_memory(slot, stream, Op::Readable),
             0 | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error => return self.receive_failed(slot, stream, peer_error(error)),
@@ -92,13 +92,15 @@ impl<K: Kernel> Worker<K> {
         let source = self.sessions[slot].source(stream);
         match self.kernel.splice_in(source, pipe, len) {
             Ok(0) => {
+                // The end, or urgent data with an end behind it: a receive tells the two apart.
                 self.drop_pipe(slot, stream);
-                self.source_finished(slot, stream);
-                self.advance(slot, stream);
+                self.turn_to_copying(slot, stream);
                 Step::Over
             }
             Ok(bytes) => {
-                self.sessions[slot].streams[stream].pipe_bytes = bytes as u32;
+                let state = &mut self.sessions[slot].streams[stream];
+                state.readable = false;
+                state.pipe_bytes = bytes as u32;
                 self.count_received(slot, stream, bytes as u64);
                 Step::Moved(bytes)
             }
@@ -106,7 +108,13 @@ impl<K: Kernel> Worker<K> {
                 self.drop_pipe(slot, stream);
                 match error.raw_os_error() {
                     Some(libc::EAGAIN | libc::EINTR) => {
-                        self.wait_until_readable(slot, stream);
+                        let state = &mut self.sessions[slot].streams[stream];
+                        if std::mem::take(&mut state.readable) {
+                            // Readable, and yet not: splice(2) does not pass an urgent mark.
+                            self.turn_to_copying(slot, stream);
+                        } else {
+                            self.wait_until_readable(slot, stream);
+                        }
                     }
                     Some(libc::ENOMEM) => self.out_of_memory(slot, stream, Op::Readable),
                     _ => {
@@ -138,10 +146,10 @@ impl<K: Kernel> Worker<K> {
                 Err(error) => {
                     match error.raw_os_error() {
                         Some(libc::EAGAIN | libc::EINTR) => {
-                            self.wait_until_writable(slot, stream);
+                            self.wait_for_room(slot, stream);
                         }
                         Some(libc::ENOMEM | libc::ENOBUFS) => {
-                            self.out_of_memory(slot, stream, Op::Writable);
+                            self.out_of_memory(slot, stream, Op::Room);
                         }
                         _ => self.send_failed(slot, stream, reason_of(&error)),
                     }
@@ -167,7 +175,10 @@ impl<K: Kernel> Worker<K> {
 
     fn turn_to_copying(&mut self, slot: u32, stream: usize) {
         let state = &mut self.sessions[slot].streams[stream];
-        assert!(state.pipe_bytes == 0 && !state.polling, "one way at a time");
+        assert!(
+            state.pipe_bytes == 0 && state.waiting == Waiting::Nothing,
+            "one way at a time"
+        );
         state.mode = Mode::Copy;
         state.streak = 0;
         state.burst_bytes = 0;
@@ -175,19 +186,11 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn wait_until_readable(&mut self, slot: u32, stream: usize) {
-        let source = self.sessions[slot].source(stream);
-        self.wait_for(slot, stream, source, Interest::Read, Op::Readable);
-    }
-
-    fn wait_until_writable(&mut self, slot: u32, stream: usize) {
-        let destination = self.sessions[slot].destination(stream);
-        self.wait_for(slot, stream, destination, Interest::Write, Op::Writable);
-    }
-
-    fn wait_for(&mut self, slot: u32, stream: usize, fd: Fd, interest: Interest, op: Op) {
-        self.sessions[slot].streams[stream].polling = true;
-        let token = self.launch(op, stream, slot);
-        self.kernel.poll(fd, interest, token);
+        let session = &mut self.sessions[slot];
+        session.streams[stream].waiting = Waiting::ToRead;
+        let source = session.source(stream);
+        let token = self.launch(Op::Readable, stream, slot);
+        self.kernel.poll(source, Interest::Read, token);
     }
 
     /// The stream's pipe, or one from the pool; without one, copying has to do.
@@ -195,16 +198,12 @@ impl<K: Kernel> Worker<K> {
         if let Some(pipe) = self.sessions[slot].streams[stream].pipe {
             return Some(pipe);
         }
-        match self.kernel.pipe() {
-            Ok(pipe) => {
-                self.sessions[slot].streams[stream].pipe = Some(pipe);
-                Some(pipe)
-            }
-            Err(_) => {
-                self.turn_to_copying(slot, stream);
-                None
-            }
+        let pipe = self.kernel.pipe();
+        self.sessions[slot].streams[stream].pipe = pipe;
+        if pipe.is_none() {
+            self.turn_to_copying(slot, stream);
         }
+        pipe
     }
 
     fn drop_pipe(&mut self, slot: u32, stream: usize) {

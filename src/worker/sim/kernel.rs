@@ -19,6 +19,7 @@ const FIRST_FD: i32 = 1_000_000;
 /// So few that running out of them is common.
 const BUFFERS: usize = 40;
 const PIPE_CAPACITY: usize = 64 * 1024;
+const PIPES: usize = 6;
 
 /// The byte at one offset of what one peer sends: another peer's, or another offset's, is nearly
 /// always another byte.
@@ -54,7 +55,7 @@ enum Request {
     Connect,
     Receive { left: u32 },
     Send { chunk: Chunk, sent: usize },
-    Poll(Interest),
+    Poll { interest: Interest, told: i32 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +195,10 @@ impl<'a> SimKernel<'a> {
 
     fn cancel_submitted(&mut self, completions: &mut Vec<Completion>) {
         for (target, token) in std::mem::take(&mut self.cancellations) {
+            // A send that is on its way to a thread is not found.
+            let missed = !self.calm && self.entropy.once_in(4);
             let hit = |o: &Operation| match target {
+                Cancelled::One(target) if missed && target.op() == Op::Send => false,
                 Cancelled::One(target) => o.token == target,
                 Cancelled::All(fd) => o.fd == fd,
             };
@@ -263,12 +267,19 @@ impl<'a> SimKernel<'a> {
                 }
                 Some(operation)
             }
-            Request::Poll(interest) => {
-                if !self.is_ready(operation.fd, *interest) {
+            Request::Poll { interest, told } => {
+                let events = self.events(operation.fd, *interest);
+                let news = events & !*told != 0;
+                *told = events;
+                if !news {
                     return Some(operation);
                 }
-                out.push(last(token, 1));
-                None
+                let more = *interest != Interest::Read && !self.entropy.once_in(10);
+                out.push(Completion {
+                    more,
+                    ..last(token, events)
+                });
+                more.then_some(operation)
             }
         }
     }
@@ -400,17 +411,24 @@ impl<'a> SimKernel<'a> {
         socket.given += bytes.len() as u64;
     }
 
-    fn is_ready(&self, fd: Fd, interest: Interest) -> bool {
+    /// What poll(2) would report, a peer's FIN and reset whether they were asked for or not.
+    fn events(&self, fd: Fd, interest: Interest) -> i32 {
         if fd.0 < FIRST_FD {
-            return self.woken;
+            return if self.woken { libc::POLLIN.into() } else { 0 };
         }
         let socket = &self.sockets[&fd.0];
-        socket.peer_reset
-            || match interest {
-                Interest::Read => socket.peer_sent > socket.taken || socket.peer_finished,
-                Interest::Write => socket.room_until > socket.given,
-                Interest::Hangup => false,
-            }
+        let asked_for = match interest {
+            Interest::Read if socket.peer_sent > socket.taken => libc::POLLIN,
+            Interest::Room if socket.room_until > socket.given => libc::POLLOUT,
+            _ => 0,
+        };
+        let finished = if socket.peer_finished {
+            libc::POLLRDHUP
+        } else {
+            0
+        };
+        let reset = libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP;
+        i32::from(asked_for | finished | if socket.peer_reset { reset } else { 0 })
     }
 }
 
@@ -448,7 +466,7 @@ impl Kernel for SimKernel<'_> {
     }
 
     fn poll(&mut self, fd: Fd, interest: Interest, token: Token) {
-        self.queue(Request::Poll(interest), fd, token);
+        self.queue(Request::Poll { interest, told: 0 }, fd, token);
     }
 
     fn cancel(&mut self, target: Token, token: Token) {
@@ -558,14 +576,33 @@ impl Kernel for SimKernel<'_> {
         self.open_socket(socket).closed = Some(farewell);
     }
 
-    fn pipe(&mut self) -> io::Result<Pipe> {
-        if !self.calm && self.entropy.once_in(20) {
-            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    fn stop_listening(&mut self, _: Fd) {}
+
+    fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize> {
+        match self.step_send(socket, chunk, 0) {
+            Ok(0) => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+            Ok(sent) => Ok(sent),
+            Err(result) if result < 0 => Err(io::Error::from_raw_os_error(-result)),
+            Err(sent) => Ok(sent as usize),
+        }
+    }
+
+    fn buffers_left(&self) -> usize {
+        self.free.len()
+    }
+
+    fn has_pipe(&self) -> bool {
+        self.pipes.len() < PIPES
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        if !self.has_pipe() || !self.calm && self.entropy.once_in(20) {
+            return None;
         }
         let fd = self.next_fd;
         self.next_fd += 1;
         self.pipes.insert(fd, VecDeque::new());
-        Ok(Pipe::new(fd, fd))
+        Some(Pipe::new(fd, fd))
     }
 
     fn return_pipe(&mut self, pipe: Pipe) {
@@ -584,8 +621,16 @@ impl Kernel for SimKernel<'_> {
 
     fn splice_in(&mut self, socket: Fd, pipe: Pipe, len: usize) -> io::Result<usize> {
         let want = self.amount().min(len).min(PIPE_CAPACITY);
+        // Urgent data: splice(2) stops before it, and takes it for the end if there is one behind.
+        let urgent = !self.calm && self.entropy.once_in(30);
         let socket = self.open_socket(socket);
         let available = (socket.peer_sent - socket.taken) as usize;
+        if urgent && available > 0 && !socket.peer_reset {
+            return match socket.peer_finished {
+                true => Ok(0),
+                false => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+            };
+        }
         if available == 0 {
             let errno = match (
                 socket.peer_reset,

@@ -262,7 +262,9 @@ impl<'a> World<'a> {
         let counters = self.listener.counters(0);
         assert_eq!(counters.opened.get(), counters.closed_total());
         for bytes in &counters.bytes {
-            let accounted = bytes.sent.get() + bytes.discarded.get();
+            let discarded = |&reason: &Reason| bytes.discarded(reason).get();
+            let discarded: u64 = Reason::ALL.iter().map(discarded).sum();
+            let accounted = bytes.sent.get() + discarded;
             assert_eq!(bytes.received.get(), accounted, "bytes have vanished");
         }
         assert_eq!(self.listener.gate.taken(), 0);
@@ -297,6 +299,8 @@ fn assert_reset_passed_on(from: &Socket, to: &Socket, patient: bool) {
     );
     let reset = to.closed == Some(Farewell::Reset);
     assert!(reset, "a reset was not passed on: {from:?} {to:?}");
+    let looked_like_an_end = to.we_finished && !from.peer_finished;
+    assert!(!looked_like_an_end, "FIN instead: {from:?} {to:?}");
 }
 
 fn peer_acts(socket: &mut Socket, action: usize, amount: u64) {

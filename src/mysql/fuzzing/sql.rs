@@ -1,14 +1,14 @@
 //! What must hold for any bytes: driven by the fuzz target, its corpus and property tests.
 
-use super::lexer::{Lexer, TokenKind};
-use super::{Dialect, Hint, Kind, OwnWrites, Reply, Server, State, StatusFlags, Target};
-use super::{Statement, classify, masked};
+use crate::mysql::lexer::{Lexer, TokenKind};
+use crate::mysql::{Dialect, Hint, Kind, OwnWrites, Reply, Server, State, StatusFlags, Target};
+use crate::mysql::{Statement, classify, masked};
 
 /// Reads whatever is in `data` in every dialect.
 ///
 /// # Panics
 /// When something does not hold.
-pub fn check(data: &[u8]) {
+pub fn check_sql(data: &[u8]) {
     for dialect in dialects() {
         check_tokens(data, dialect);
         let statement = classify(data, dialect);

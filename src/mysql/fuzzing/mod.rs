@@ -1,0 +1,8 @@
+//! What must hold for any bytes: driven by the fuzz targets, their corpora and property tests.
+
+mod sql;
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+mod wire;
+
+pub use self::sql::*;
+pub use self::wire::*;

@@ -1,0 +1,384 @@
+//! What a login comes to: what was agreed, which way it went, or why it failed and who is to blame.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use crate::mysql::auth::{Credential, Plugin, Scramble, Signer};
+use crate::mysql::capabilities::Capabilities;
+use crate::mysql::cursor::Malformed;
+use crate::mysql::handshake::{FirstPacketError, Greeting, Response};
+use crate::mysql::packet::{ErrPacket, Status};
+use crate::telemetry::Who;
+
+/// One of the three connections of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The client.
+    Client,
+    /// The server that takes writes.
+    Primary,
+    /// The server that takes reads.
+    Replica,
+}
+
+/// What the caller has to do, in this order.
+pub enum Action {
+    /// Send these bytes.
+    Send(Peer, Vec<u8>),
+    /// Connect to a replica, and feed what it says. The primary is connected before a login begins.
+    OpenReplica,
+    /// Close this connection when all that was sent to it is out.
+    Close(Peer),
+    /// The client is logged in: what it sends from now on are commands. The OK packet is among the
+    /// bytes that were sent before.
+    Complete(Box<Established>),
+    /// The login has failed, and the client has been told. Its connection is closed when that is
+    /// out.
+    Fail(Failure),
+}
+
+/// The bytes are not shown: they may be a password.
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(peer, bytes) => write!(f, "Send({peer:?}, {} bytes)", bytes.len()),
+            Self::OpenReplica => f.write_str("OpenReplica"),
+            Self::Close(peer) => write!(f, "Close({peer:?})"),
+            Self::Complete(established) => write!(f, "Complete({established:?})"),
+            Self::Fail(failure) => write!(f, "Fail({failure:?})"),
+        }
+    }
+}
+
+/// How logins go on one listener.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Accounts whose passwords or hashes are in the configuration.
+    pub accounts: HashMap<Vec<u8>, Credential>,
+    /// Accounts that are sent past the splitting.
+    pub primary_only_users: HashSet<Vec<u8>>,
+    /// Whether `LOAD DATA LOCAL` is offered to clients (B-13).
+    pub local_infile: bool,
+    /// The plugin that greetings announce, whatever the server's default is.
+    pub announce: Option<Plugin>,
+    /// Whether the primary is asked to report GTIDs even if the client does not want to know.
+    pub track_gtids: bool,
+}
+
+impl Rules {
+    /// What is taken out of every greeting.
+    pub fn withheld(&self) -> Capabilities {
+        let withheld = Capabilities::NEVER | Capabilities::SSL;
+        match self.local_infile {
+            true => withheld,
+            false => withheld | Capabilities::LOCAL_FILES,
+        }
+    }
+}
+
+/// By which rung of the ladder a client has logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// Its password is in the configuration: verified here, signed for by ringway everywhere.
+    Configured,
+    /// Its password was captured over TLS. Not available yet: no client link is TLS.
+    Capture,
+    /// Its own signatures, one per server, were passed on.
+    Relay,
+    /// Only the primary has logged it in.
+    PrimaryOnly,
+}
+
+impl Rung {
+    /// The spelling in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Capture => "capture",
+            Self::Relay => "relay",
+            Self::PrimaryOnly => "primary_only",
+        }
+    }
+
+    /// Why this rung cannot be used, where it cannot.
+    pub const fn unavailable(self) -> Option<&'static str> {
+        match self {
+            Self::Capture => Some("the client's connection is not TLS"),
+            Self::Configured | Self::Relay | Self::PrimaryOnly => None,
+        }
+    }
+}
+
+/// Why a session has no replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrimaryOnly {
+    /// The account is one of `primary_only_users`.
+    User,
+    /// No replica can take sessions.
+    NoReplica,
+    /// The client does not know how to switch plugins.
+    OldClient,
+    /// The account's plugin is not one whose signatures can be passed on twice.
+    Plugin,
+    /// The primary has used up the only switch that the client accepts.
+    SwitchUsed,
+    /// The primary wanted the password itself.
+    FullAuthentication,
+    /// The primary wanted another factor.
+    MultiFactor,
+    /// The replica lacks capabilities that client and primary have agreed to.
+    ReplicaCapabilities,
+    /// The replica refused the account.
+    ReplicaDenied,
+    /// The replica wanted the password itself: it does not remember the account.
+    ReplicaFullAuthentication,
+    /// The replica could not be reached, or was lost.
+    ReplicaLost,
+    /// The account has another plugin on the replica.
+    ReplicaPlugin,
+    /// The replica did not keep to the protocol.
+    ReplicaProtocol,
+    /// The replica refused the connection: it is full, or has blocked ringway's address.
+    ReplicaRefused,
+    /// The replica did not answer in time.
+    ReplicaTimeout,
+}
+
+impl PrimaryOnly {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[
+        Self::User,
+        Self::NoReplica,
+        Self::OldClient,
+        Self::Plugin,
+        Self::SwitchUsed,
+        Self::FullAuthentication,
+        Self::MultiFactor,
+        Self::ReplicaCapabilities,
+        Self::ReplicaDenied,
+        Self::ReplicaFullAuthentication,
+        Self::ReplicaLost,
+        Self::ReplicaPlugin,
+        Self::ReplicaProtocol,
+        Self::ReplicaRefused,
+        Self::ReplicaTimeout,
+    ];
+
+    /// The spelling in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::NoReplica => "no_replica",
+            Self::OldClient => "old_client",
+            Self::Plugin => "plugin",
+            Self::SwitchUsed => "switch_used",
+            Self::FullAuthentication => "full_authentication",
+            Self::MultiFactor => "multi_factor",
+            Self::ReplicaCapabilities => "replica_capabilities",
+            Self::ReplicaDenied => "replica_denied",
+            Self::ReplicaFullAuthentication => "replica_full_authentication",
+            Self::ReplicaLost => "replica_lost",
+            Self::ReplicaPlugin => "replica_plugin",
+            Self::ReplicaProtocol => "replica_protocol",
+            Self::ReplicaRefused => "replica_refused",
+            Self::ReplicaTimeout => "replica_timeout",
+        }
+    }
+}
+
+/// What a client that is logged in has agreed to, and with whom.
+#[derive(Clone, Debug)]
+pub struct Established {
+    /// By which rung.
+    pub rung: Rung,
+    /// Why it has no replica, and will not get one.
+    pub primary_only: Option<PrimaryOnly>,
+    /// The primary was away: the replica alone has logged it in, and it can only read.
+    pub reads_only: bool,
+    /// What client and servers have agreed to.
+    pub capabilities: Capabilities,
+    /// The same with the primary, which may report more than the client wants to know.
+    pub primary_capabilities: Capabilities,
+    /// The status flags of the OK packet.
+    pub status: Status,
+    /// The account, the database, the character set, the attributes: what another login for this
+    /// session has to repeat. Its signature is wiped.
+    pub response: Response,
+    /// The version in the greeting that the client has seen.
+    pub version: Vec<u8>,
+    /// The thread id that the client knows, that of the server whose greeting it has seen.
+    pub thread_id: u32,
+    /// The primary's greeting, with the session's thread id there, if it is connected.
+    pub primary: Option<Greeting>,
+    /// The replica's greeting, if it is connected.
+    pub replica: Option<Greeting>,
+    /// Signs at further servers, where the password or its key is known.
+    pub signer: Option<Signer>,
+    /// The scramble that the client has seen last, which it will sign in a `COM_CHANGE_USER`.
+    pub last_scramble: Option<Scramble>,
+}
+
+/// Why a login failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client's signature is wrong, for an account of the configuration.
+    AccessDenied {
+        /// The account.
+        user: Vec<u8>,
+        /// Whether the client sent a signature at all.
+        with_password: bool,
+    },
+    /// The client went away.
+    ClientLeft,
+    /// The client sent a packet that cannot be read, or none that belongs here.
+    ClientProtocol(Malformed),
+    /// The client speaks the protocol from before MySQL 4.1.
+    ClientTooOld,
+    /// The client wants TLS, which was not offered.
+    ClientWantsTls,
+    /// A configured account cannot be logged in with what is known of its password.
+    CredentialUnusable,
+    /// No server can take the session.
+    NoServer,
+    /// The client's packet does not have the next number.
+    OutOfOrder,
+    /// The client's packet is longer than any of a login.
+    PacketTooLong,
+    /// The primary was lost in the middle of the login.
+    ServerLost,
+    /// The server did not keep to the protocol.
+    ServerProtocol(Malformed),
+    /// The server refused; what it said has been passed on.
+    ServerRefused {
+        /// The number of its error.
+        code: u16,
+        /// Whether ringway signed for the client, so that the configuration is wrong.
+        configured: bool,
+    },
+}
+
+impl Failure {
+    /// The spelling in logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::AccessDenied { .. } => "access_denied",
+            Self::ClientLeft => "client_left",
+            Self::ClientProtocol(_) => "client_protocol",
+            Self::ClientTooOld => "client_too_old",
+            Self::ClientWantsTls => "client_wants_tls",
+            Self::CredentialUnusable => "credential_unusable",
+            Self::NoServer => "no_server",
+            Self::OutOfOrder => "out_of_order",
+            Self::PacketTooLong => "packet_too_long",
+            Self::ServerLost => "server_lost",
+            Self::ServerProtocol(_) => "server_protocol",
+            Self::ServerRefused { .. } => "server_refused",
+        }
+    }
+
+    /// Who is to blame.
+    pub const fn who(&self) -> Who {
+        match self {
+            Self::AccessDenied { .. }
+            | Self::ClientLeft
+            | Self::ClientProtocol(_)
+            | Self::ClientTooOld
+            | Self::ClientWantsTls
+            | Self::OutOfOrder
+            | Self::PacketTooLong => Who::Client,
+            Self::CredentialUnusable
+            | Self::ServerRefused {
+                configured: true, ..
+            } => Who::Operator,
+            // The code tells a wrong password (1045) from a server in trouble.
+            Self::ServerRefused {
+                code: 1044..=1045 | 1049,
+                ..
+            } => Who::Client,
+            Self::NoServer
+            | Self::ServerLost
+            | Self::ServerProtocol(_)
+            | Self::ServerRefused { .. } => Who::Server,
+        }
+    }
+
+    /// Appends the ERR packet for the client; nothing for failures of which it knows already.
+    pub(in crate::mysql) fn write(&self, out: &mut Vec<u8>, sequence: u8, client: &str) {
+        let (code, sqlstate, message) = match self {
+            Self::ClientLeft | Self::ServerRefused { .. } => return,
+            Self::AccessDenied {
+                user,
+                with_password,
+            } => {
+                let user = String::from_utf8_lossy(user);
+                let used = if *with_password { "YES" } else { "NO" };
+                let message =
+                    format!("Access denied for user '{user}'@'{client}' (using password: {used})");
+                (1045, b"28000", message)
+            }
+            Self::ClientProtocol(error) => (1043, b"08S01", format!("Bad handshake: {error}")),
+            Self::ClientTooOld => (1251, b"08004", text(TOO_OLD)),
+            Self::ClientWantsTls => (1043, b"08S01", text(NO_TLS)),
+            Self::CredentialUnusable => (1045, b"28000", text(UNUSABLE)),
+            Self::NoServer => (2003, b"HY000", text(NO_SERVER)),
+            Self::OutOfOrder => (1156, b"08S01", text("Got packets out of order")),
+            Self::PacketTooLong => (1153, b"08S01", text(TOO_LONG)),
+            Self::ServerLost => (2013, b"HY000", text(LOST)),
+            Self::ServerProtocol(_) => (2027, b"HY000", text(NONSENSE)),
+        };
+        let error = ErrPacket {
+            code,
+            sqlstate: *sqlstate,
+            message: message.as_bytes(),
+        };
+        error.write(out, sequence);
+    }
+}
+
+impl From<FirstPacketError> for Failure {
+    fn from(error: FirstPacketError) -> Self {
+        match error {
+            FirstPacketError::TooOld => Self::ClientTooOld,
+            FirstPacketError::Malformed(error) => Self::ClientProtocol(error),
+        }
+    }
+}
+
+fn text(message: &str) -> String {
+    message.to_owned()
+}
+
+const TOO_OLD: &str = "Client does not support the authentication protocol since MySQL 4.1";
+const NO_TLS: &str = "Bad handshake: TLS was asked for and not offered";
+const UNUSABLE: &str = "The balancer cannot log this account in with what it is configured to know";
+const NO_SERVER: &str = "The balancer can reach no server that could take this connection";
+const TOO_LONG: &str = "Got a packet bigger than a login can be";
+const LOST: &str = "The balancer has lost the connection to the server during the login";
+const NONSENSE: &str = "The server does not keep to the protocol";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_have_their_own_spelling() {
+        let mut spellings: Vec<_> = PrimaryOnly::ALL.iter().map(|r| r.as_str()).collect();
+        spellings.sort_unstable();
+        spellings.dedup();
+        assert_eq!(spellings.len(), PrimaryOnly::ALL.len());
+    }
+
+    #[test]
+    fn a_refusal_blames_whoever_can_change_it() {
+        let refused = |code, configured| Failure::ServerRefused { code, configured }.who();
+        assert_eq!(refused(1045, false), Who::Client);
+        assert_eq!(refused(1045, true), Who::Operator);
+        assert_eq!(refused(1040, false), Who::Server);
+    }
+
+    #[test]
+    fn capture_has_its_place_and_is_not_available() {
+        assert!(Rung::Capture.unavailable().is_some());
+        assert!(Rung::Relay.unavailable().is_none());
+    }
+}

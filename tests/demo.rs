@@ -1,0 +1,178 @@
+//! `ringway demo`, as somebody who tries it sees it.
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Port, Server, curl, eventually, http_get, until};
+use tempfile::TempDir;
+
+/// A running demo. It ends with the test.
+struct Demo {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Demo {
+    /// Starts it through another program that becomes it, and waits until it is ready.
+    #[track_caller]
+    fn start_through(wrapper: &[&str], port: u16, admin_port: u16) -> Self {
+        let directory = TempDir::with_prefix("ringway-test-").unwrap();
+        let output = |name| File::create(directory.path().join(name)).unwrap();
+        let [port, admin_port] = [port, admin_port].map(|port| port.to_string());
+        let program = env!("CARGO_BIN_EXE_ringway");
+        let arguments = ["demo", "--port", &port, "--admin-port", &admin_port];
+        let mut words = wrapper.iter().chain([&program]).chain(&arguments);
+        let child = Command::new(words.next().unwrap())
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .spawn()
+            .unwrap();
+        let mut demo = Self { child, directory };
+        eventually(|| {
+            let ended = demo.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", demo.said());
+            let admin = demo.address_after("status page: http://")?;
+            match http_get(admin, "/ready") {
+                Ok((200, _)) => Ok(()),
+                other => Err(format!("/ready says {other:?}: {}", demo.said())),
+            }
+        });
+        demo
+    }
+
+    #[track_caller]
+    fn start(port: u16, admin_port: u16) -> Self {
+        Self::start_through(&[], port, admin_port)
+    }
+
+    /// All that it has printed.
+    fn said(&self) -> String {
+        let read = |name| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        read("stdout") + &read("stderr")
+    }
+
+    /// The address that it has printed after these words.
+    fn address_after(&self, words: &str) -> Result<SocketAddr, String> {
+        let said = self.said();
+        let address = said.split_once(words).and_then(|(_, rest)| {
+            let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c))?;
+            rest[..end].trim_end_matches(['.', ':']).parse().ok()
+        });
+        address.ok_or(format!("an address after {words:?} in {said}"))
+    }
+
+    /// Where the balancer listens.
+    fn address(&self) -> SocketAddr {
+        self.address_after("behind http://").unwrap()
+    }
+
+    /// Who has answered so many requests, one after the other.
+    fn answers(&self, requests: usize) -> Vec<String> {
+        let url = format!("http://{}/", self.address());
+        let answer = |_| String::from_utf8(curl(&url)).unwrap();
+        (0..requests).map(answer).collect()
+    }
+
+    #[track_caller]
+    fn end_by(mut self, signal: Signal) -> ExitStatus {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        eventually(|| {
+            let ended = self.child.try_wait().unwrap();
+            ended.ok_or_else(|| format!("its end: {}", self.said()))
+        })
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_serves_on_the_ports_it_was_given_and_both_servers_answer_in_turn() {
+    let (port, admin) = (Port::reserve(), Port::reserve());
+    let demo = Demo::start(port.number(), admin.number());
+    assert_eq!(demo.address(), port.v4());
+    assert_eq!(http_get(admin.v4(), "/ready").unwrap().0, 200);
+    let answers = demo.answers(6);
+    for pair in answers.chunks(2) {
+        let mut pair = pair.to_vec();
+        pair.sort_unstable();
+        assert_eq!(pair, ["web-01 says hello\n", "web-02 says hello\n"]);
+    }
+    let large = curl(&format!("http://{}/large", port.v4()));
+    assert_eq!(large.len(), 10 << 20);
+    assert!(!demo.said().contains("is taken"), "{}", demo.said());
+    assert_eq!(demo.end_by(Signal::SIGINT).code(), Some(0));
+}
+
+#[test]
+fn ports_that_are_taken_are_replaced_by_others_and_it_says_so() {
+    let taken = Server::listen_at(Port::reserve().v4());
+    let port = taken.address().port();
+    let demo = Demo::start(port, port);
+    let said = demo.said();
+    let told = format!("Port {port} is taken; it is ");
+    assert_eq!(said.matches(&told).count(), 2, "{said}");
+    assert_eq!(demo.answers(2).len(), 2);
+    assert_eq!(demo.end_by(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn one_free_port_for_both_is_used_once() {
+    let port = Port::reserve();
+    let demo = Demo::start(port.number(), port.number());
+    assert_eq!(demo.address(), port.v4());
+    assert_eq!(demo.answers(2).len(), 2);
+}
+
+#[test]
+fn port_0_is_any_port_and_none_is_taken() {
+    let demo = Demo::start(0, 0);
+    assert_eq!(demo.answers(2).len(), 2);
+    assert!(!demo.said().contains("is taken"), "{}", demo.said());
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let demo = Demo::start(0, 0);
+    assert_eq!(demo.end_by(Signal::SIGHUP).code(), Some(0));
+}
+
+#[test]
+fn its_web_servers_survive_a_shortage_of_descriptors() {
+    let demo = Demo::start_through(&["prlimit", "--nofile=256"], 0, 0);
+    let web = demo.address_after("web-01 on ").unwrap();
+    // More than there can be; those that are not accepted wait in the backlog.
+    let clients: Vec<_> = (0..260)
+        .map_while(|_| TcpStream::connect(web).ok())
+        .collect();
+    until("descriptors have run out", || {
+        support::Process(demo.child.id()).descriptors() >= 250
+    });
+    drop(clients);
+    until("both answer", || {
+        let mut answers = demo.answers(2);
+        answers.sort_unstable();
+        answers == ["web-01 says hello\n", "web-02 says hello\n"]
+    });
+    // As many sessions as there may be at a time, and more.
+    let mut clients: Vec<_> = (0..150)
+        .map(|_| TcpStream::connect(demo.address()).unwrap())
+        .collect();
+    for client in &mut clients {
+        let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n");
+    }
+    drop(clients);
+    assert_eq!(demo.answers(2).len(), 2);
+}
