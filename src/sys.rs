@@ -93,7 +93,7 @@ pub(crate) fn stop_listening(socket: RawFd) {
     }
 }
 
-/// send(2), of what there is room for now.
+/// send(2), as far as there is room, without waiting for more.
 pub(crate) fn send(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
     use nix::sys::socket::{MsgFlags, send};
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

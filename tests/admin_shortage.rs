@@ -8,12 +8,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrIn, getpeername};
 use ringway::config::Config;
-use ringway::control::{Checks, Lifecycle, Registry, Reloads, serve_admin};
+use ringway::control::{Registry, serve_admin};
 use ringway::worker::{Shared, Snapshot};
 use socket2::{Domain, Socket, Type};
 
@@ -76,19 +76,7 @@ fn registry() -> Registry {
         access_log: false,
     };
     let shared = Arc::new(Shared::new(snapshot, 0, 1).unwrap());
-    Registry {
-        snapshot: shared.snapshot(),
-        shared,
-        config: Config::parse(CONFIG).unwrap(),
-        pools: Vec::new(),
-        retired_listeners: Vec::new(),
-        retired_servers: Vec::new(),
-        reloads: Reloads::default(),
-        lifecycle: Lifecycle::Running,
-        started_at: SystemTime::now(),
-        checks: Checks::default(),
-        access_log: Arc::default(),
-    }
+    Registry::new(shared, Config::parse(CONFIG).unwrap(), Vec::new())
 }
 
 /// Whether `fd` is a connected socket.

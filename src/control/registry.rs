@@ -60,6 +60,23 @@ pub enum Lifecycle {
 }
 
 impl Registry {
+    /// What is known of a process that has just started, with these pools.
+    pub fn new(shared: Arc<Shared>, config: Config, pools: Vec<Arc<Pool>>) -> Self {
+        Self {
+            snapshot: shared.snapshot(),
+            shared,
+            config,
+            pools,
+            retired_listeners: Vec::new(),
+            retired_servers: Vec::new(),
+            reloads: Reloads::default(),
+            lifecycle: Lifecycle::Running,
+            started_at: SystemTime::now(),
+            checks: Checks::default(),
+            access_log: Arc::default(),
+        }
+    }
+
     /// The listeners of the running configuration, then retired ones.
     pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
         let running = self.snapshot.listeners.iter().map(|route| &route.listener);

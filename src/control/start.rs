@@ -6,16 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::capacity::{Capacity, raise_descriptor_limit};
 use super::cpus::{Cpus, WorkerCpus};
-use super::plan::{Known, Plan, plan};
+use super::plan::{Known, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
-use super::{
-    AccessLogWriter, Checks, Error, Lifecycle, OpenedAccessLog, Registry, Reloads, listen,
-    port_holder,
-};
+use super::{AccessLogWriter, Error, OpenedAccessLog, Registry, listen, port_holder};
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
 
@@ -57,7 +53,8 @@ pub(super) fn prepare(
     let shared = Arc::new(shared);
     let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
         .map_err(Error::internal("cannot start the access log's thread"))?;
-    let registry = registry(Arc::clone(&shared), config, plan, &access_log);
+    let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools);
+    registry.access_log = access_log.counters();
     Ok(Process {
         sockets,
         admin,
@@ -142,27 +139,6 @@ fn spawn(
     Ok(Workers(
         threads.map_err(Error::internal("cannot start a worker"))?,
     ))
-}
-
-fn registry(
-    shared: Arc<Shared>,
-    config: Config,
-    plan: Plan,
-    access_log: &AccessLogWriter,
-) -> Registry {
-    Registry {
-        snapshot: shared.snapshot(),
-        shared,
-        config,
-        pools: plan.pools,
-        retired_listeners: Vec::new(),
-        retired_servers: Vec::new(),
-        reloads: Reloads::default(),
-        lifecycle: Lifecycle::Running,
-        started_at: SystemTime::now(),
-        checks: Checks::default(),
-        access_log: access_log.counters(),
-    }
 }
 
 /// The one record that says what runs and what the host allows.

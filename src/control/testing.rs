@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::{Checks, Lifecycle, Registry, Reloads};
+use super::Registry;
 use crate::balance::{Health, Member, Pool, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
 use crate::telemetry::{ConnectError, Reason, Who};
@@ -39,19 +39,8 @@ pub(super) fn registry_with(
         access_log: true,
     };
     let shared = Arc::new(Shared::new(snapshot, WORKERS, 100).unwrap());
-    Rc::new(RefCell::new(Registry {
-        snapshot: shared.snapshot(),
-        shared,
-        config: config(health_check),
-        pools: vec![pool],
-        retired_listeners: Vec::new(),
-        retired_servers: Vec::new(),
-        reloads: Reloads::default(),
-        lifecycle: Lifecycle::Running,
-        started_at: SystemTime::now(),
-        checks: Checks::default(),
-        access_log: Arc::default(),
-    }))
+    let registry = Registry::new(shared, config(health_check), vec![pool]);
+    Rc::new(RefCell::new(registry))
 }
 
 /// [`registry_with`] servers that nobody is at.

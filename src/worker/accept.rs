@@ -183,15 +183,13 @@ impl<K: Kernel> Worker<K> {
             }
             self.go_on(id);
             // Another worker may have use for what this one has not.
-            let workers = self.shared.workers();
             if let Some(acceptor) = self.acceptors.get(id) {
                 let gate = &acceptor.route.listener.gate;
-                gate.return_grants(self.index, |worker| workers[worker].wake());
+                gate.return_grants(self.index, |worker| self.shared.wake(worker));
             }
         }
-        let workers = self.shared.workers();
         let total = &self.shared.total;
-        total.return_grants(self.index, |worker| workers[worker].wake());
+        total.return_grants(self.index, |worker| self.shared.wake(worker));
     }
 
     fn serve_parked(&mut self, id: usize) {
@@ -311,8 +309,7 @@ impl<K: Kernel> Worker<K> {
         }
         let entered = self.shared.total.enter_or_wait(self.index);
         if !entered {
-            let workers = self.shared.workers();
-            listener.gate.leave(|worker| workers[worker].wake());
+            listener.gate.leave(|worker| self.shared.wake(worker));
         }
         entered
     }

@@ -30,12 +30,12 @@ impl<K: Kernel> Worker<K> {
             session.reset_on_close = [true; 2];
         }
         session.stage = Stage::Closing;
-        let (client, server, in_flight) = (session.client, session.server, session.in_flight);
+        let (sockets, in_flight) = (session.sockets(), session.in_flight);
         self.timers.clear(slot);
         self.discard(slot, IN);
         self.discard(slot, OUT);
         if in_flight > 0 {
-            for fd in [client, server].into_iter().filter(|fd| fd.is_some()) {
+            for fd in sockets.into_iter().filter(|fd| fd.is_some()) {
                 let token = self.launch(Op::Cancel, IN, slot);
                 self.kernel.cancel_all(fd, token);
             }
@@ -204,9 +204,8 @@ impl<K: Kernel> Worker<K> {
         }
         let duration_us = self.kernel.now_us().saturating_sub(session.accepted_us);
         counters.session_time_us.observe(duration_us);
-        let workers = self.shared.workers();
-        listener.gate.leave(|worker| workers[worker].wake());
-        self.shared.total.leave(|worker| workers[worker].wake());
+        listener.gate.leave(|worker| self.shared.wake(worker));
+        self.shared.total.leave(|worker| self.shared.wake(worker));
 
         self.say_farewell(session.client, session.reset_on_close[IN]);
         self.say_farewell(session.server, session.reset_on_close[OUT]);

@@ -78,8 +78,8 @@ impl<K: Kernel> Worker<K> {
         let route = Rc::clone(&session.route);
         let token = self.launch(Op::Connect, IN, slot);
         self.kernel.connect(socket, route.address(member), token);
-        self.timers.clear(slot);
-        self.reschedule(slot);
+        let deadline_ms = self.deadline_ms(slot);
+        self.timers.set(slot, deadline_ms);
     }
 
     /// A connect has succeeded, failed or been cancelled.

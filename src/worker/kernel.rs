@@ -161,7 +161,7 @@ pub(crate) trait Kernel {
     /// Lets nobody more connect to a listening socket, whoever else still holds it.
     fn stop_listening(&mut self, socket: Fd);
 
-    /// Sends what there is room for now; see send(2).
+    /// Sends as far as there is room, without waiting for more: send(2).
     fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize>;
 
     /// Sends FIN: shutdown(2) with `SHUT_WR`.

@@ -199,6 +199,11 @@ impl Session {
         }
     }
 
+    /// Both sockets; the server's is [`Fd::NONE`] while there is none.
+    pub(super) fn sockets(&self) -> [Fd; 2] {
+        [self.client, self.server]
+    }
+
     /// The socket that a stream's bytes come from.
     #[inline]
     pub(super) fn source(&self, stream: usize) -> Fd {

@@ -114,6 +114,11 @@ impl Shared {
         }
     }
 
+    /// Wakes one worker.
+    pub fn wake(&self, worker: usize) {
+        self.workers[worker].wake();
+    }
+
     /// Wakes every worker.
     pub fn wake_all(&self) {
         self.workers.iter().for_each(Mailbox::wake);

@@ -29,7 +29,8 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn deadline_ms(&self, slot: u32) -> u64 {
+    /// When a session is to be looked at; `u64::MAX`: its completions do.
+    pub(super) fn deadline_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         match session.stage {
             Stage::Connecting => session.deadline_ms.min(self.watch_at_ms(slot)),
@@ -147,8 +148,8 @@ impl<K: Kernel> Worker<K> {
             .streams
             .iter()
             .any(|s| s.sending || s.pipe_bytes > 0);
-        let unread = [session.client, session.server];
-        let waiting = waiting || unread.iter().any(|&fd| self.kernel.unacknowledged(fd) > 0);
+        let sockets = session.sockets();
+        let waiting = waiting || sockets.iter().any(|&fd| self.kernel.unacknowledged(fd) > 0);
         if !waiting {
             return false;
         }
@@ -165,8 +166,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn acknowledged(&mut self, slot: u32) -> u64 {
-        let session = &self.sessions[slot];
-        let peers = [session.client, session.server];
-        peers.iter().map(|&fd| self.kernel.acknowledged(fd)).sum()
+        let sockets = self.sessions[slot].sockets();
+        sockets.iter().map(|&fd| self.kernel.acknowledged(fd)).sum()
     }
 }

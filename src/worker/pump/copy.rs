@@ -63,8 +63,8 @@ impl<K: Kernel> Worker<K> {
         match self.sessions[slot].stage {
             Stage::Closing => return,
             // Nobody reads on before there is a server: the client is watched instead.
-            Stage::Connecting => self.reschedule(slot),
-            Stage::Relaying | Stage::Resetting => {}
+            Stage::Connecting if !completion.more => self.reschedule(slot),
+            Stage::Connecting | Stage::Relaying | Stage::Resetting => {}
         }
         match -completion.result {
             0 => self.source_finished(slot, stream),

@@ -105,7 +105,7 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// The destination takes no more for now: goes on when it does.
+    /// The destination is full: goes on when it has room.
     fn wait_for_room(&mut self, slot: u32, stream: usize) {
         let state = &mut self.sessions[slot].streams[stream];
         state.waiting = Waiting::ForRoom;
