@@ -5,9 +5,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::event_loop::Worker;
-use super::kernel::{Completion, Farewell, Fd, Interest, Kernel};
+use super::kernel::{Completion, Farewell, Interest, Kernel};
 use super::session::{
-    End, IN, OUT, Session, Sink, Source, Stage, Stream, destination_of, source_of,
+    CLIENT, End, IN, Leg, OUT, SERVER, Session, Sink, Source, Stage, opposite, peer_of,
 };
 use super::token::Op;
 use crate::limits::RESET_POLL;
@@ -24,20 +24,21 @@ impl<K: Kernel> Worker<K> {
         }
         if session.stage == Stage::Connecting && reason != Reason::Reset {
             // A client that nobody could serve learns it as a failure, not as an empty answer.
-            session.reset_on_close[IN] = true;
+            session.legs[CLIENT].reset_on_close = true;
         }
-        if cuts_short(reason) {
-            session.reset_on_close = [true; 2];
+        for leg in &mut session.legs {
+            leg.reset_on_close |= cuts_short(reason);
         }
         session.stage = Stage::Closing;
-        let (sockets, in_flight) = (session.sockets(), session.in_flight);
+        let in_flight = session.in_flight > 0;
         self.timers.clear(slot);
-        self.discard(slot, IN);
-        self.discard(slot, OUT);
-        if in_flight > 0 {
-            for fd in sockets.into_iter().filter(|fd| fd.is_some()) {
-                let token = self.launch(Op::Cancel, IN, slot);
-                self.kernel.cancel_all(fd, token);
+        for leg in [CLIENT, SERVER] {
+            self.discard(slot, leg);
+            self.discard_pipe(slot, leg);
+            let socket = self.sessions[slot].legs[leg].socket;
+            if in_flight && socket.is_some() {
+                let token = self.launch(Op::Cancel, leg, slot);
+                self.kernel.cancel_all(socket, token);
             }
         }
     }
@@ -55,33 +56,33 @@ impl<K: Kernel> Worker<K> {
     /// learns of it the same way.
     pub(super) fn source_lost(&mut self, slot: u32, stream: usize, reason: Reason) {
         let session = &mut self.sessions[slot];
-        session.set_end(source_of(stream), reason);
-        session.streams[stream].source = Source::Lost;
+        session.set_end(peer_of(stream), reason);
+        session.intake(stream).source = Source::Lost;
         let connecting = session.stage == Stage::Connecting;
-        let both_gone = session.streams[stream].sink == Sink::Broken;
+        let both_gone = session.outlet(stream).sink == Sink::Broken;
         if connecting || both_gone {
-            return self.end(slot, source_of(stream), reason);
+            return self.end(slot, peer_of(stream), reason);
         }
         session.stage = Stage::Resetting;
         session.deadline_ms = u64::MAX;
-        self.break_sink(slot, 1 - stream);
+        self.break_sink(slot, opposite(stream));
         self.reschedule(slot);
     }
 
     /// A stream's destination takes no more. What the other stream has received from it, or still
     /// will, is delivered; then its source is reset.
     pub(super) fn sink_lost(&mut self, slot: u32, stream: usize, reason: Reason) {
-        let lost = destination_of(stream);
-        self.sessions[slot].set_end(lost, reason);
+        let lost = opposite(stream);
+        self.sessions[slot].set_end(peer_of(lost), reason);
         self.break_sink(slot, stream);
-        let session = &self.sessions[slot];
-        if session.streams[stream].source == Source::Lost {
+        let session = &mut self.sessions[slot];
+        if session.intake(stream).source == Source::Lost {
             // Nobody is left on either side.
-            return self.end(slot, lost, reason);
+            return self.end(slot, peer_of(lost), reason);
         }
-        if session.streams[1 - stream].source == Source::Finished {
-            self.source_lost(slot, 1 - stream, reason);
-            self.advance(slot, 1 - stream);
+        if session.intake(lost).source == Source::Finished {
+            self.source_lost(slot, lost, reason);
+            self.advance(slot, lost);
         }
     }
 
@@ -90,15 +91,18 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn watch_for_hangup(&mut self, slot: u32) {
         let session = &mut self.sessions[slot];
         session.watched = true;
-        let finished = |s: &usize| session.streams[*s].source == Source::Finished;
-        let stream = [IN, OUT].into_iter().find(finished).unwrap_or(IN);
-        let peer = session.source(stream);
-        let token = self.launch(Op::Hangup, stream, slot);
-        self.kernel.poll(peer, Interest::Hangup, token);
+        let finished = |&leg: &usize| session.legs[leg].intake.source == Source::Finished;
+        let leg = [CLIENT, SERVER]
+            .into_iter()
+            .find(finished)
+            .unwrap_or(CLIENT);
+        let socket = session.legs[leg].socket;
+        let token = self.launch(Op::Hangup, leg, slot);
+        self.kernel.poll(socket, Interest::Hangup, token);
     }
 
     /// Something has changed about a watched peer: perhaps it is gone.
-    pub(super) fn on_hangup(&mut self, slot: u32, stream: usize, completion: &Completion) {
+    pub(super) fn on_hangup(&mut self, slot: u32, leg: usize, completion: &Completion) {
         let session = &mut self.sessions[slot];
         let gone = i32::from(libc::POLLHUP | libc::POLLERR);
         let is_gone = completion.result > 0 && completion.result & gone != 0;
@@ -110,12 +114,15 @@ impl<K: Kernel> Worker<K> {
             session.watched = completion.more;
             return self.reschedule(slot);
         }
-        let finished = session.streams[stream].source == Source::Finished;
-        let takes = session.streams[1 - stream].sink == Sink::Open;
+        let peer = &session.legs[leg];
+        let finished = peer.intake.source == Source::Finished;
+        let takes = peer.outlet.sink == Sink::Open;
         match session.stage {
-            Stage::Connecting => self.source_lost(slot, stream, Reason::Reset),
+            Stage::Connecting => self.source_lost(slot, leg, Reason::Reset),
             // It takes no more of what the other one sends.
-            Stage::Relaying if finished && takes => self.sink_lost(slot, 1 - stream, Reason::Reset),
+            Stage::Relaying if finished && takes => {
+                self.sink_lost(slot, opposite(leg), Reason::Reset);
+            }
             // A receive tells.
             _ => {}
         }
@@ -126,12 +133,12 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn pass_reset_on(&mut self, slot: u32) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
-        let Some(stream) = (IN..=OUT).find(|&s| session.streams[s].source == Source::Lost) else {
+        let Some(stream) = (IN..=OUT).find(|&s| session.intake(s).source == Source::Lost) else {
             return;
         };
-        let survivor = session.destination(stream);
+        let survivor = session.legs[opposite(stream)].socket;
         let linger_ms = session.route.timeouts.reset_linger_ms;
-        let flushed = session.streams[stream].is_flushed() && !session.streams[stream].sending;
+        let flushed = session.is_flushed(stream) && !session.outlet(stream).sending;
         if flushed && session.deadline_ms == u64::MAX {
             session.deadline_ms = now_ms + linger_ms;
         }
@@ -155,32 +162,41 @@ impl<K: Kernel> Worker<K> {
     /// it, and however the session ends, its source will learn of it by a reset.
     fn break_sink(&mut self, slot: u32, stream: usize) {
         let session = &mut self.sessions[slot];
-        session.streams[stream].sink = Sink::Broken;
-        session.reset_on_close[stream] = true;
-        self.discard(slot, stream);
+        session.outlet(stream).sink = Sink::Broken;
+        session.legs[stream].reset_on_close = true;
+        self.discard(slot, opposite(stream));
+        self.discard_pipe(slot, stream);
         self.cancel_receive(slot, stream);
     }
 
-    /// Drops what a stream has received and not sent, except for what a send in flight reads.
-    pub(super) fn discard(&mut self, slot: u32, stream: usize) {
-        let state = &mut self.sessions[slot].streams[stream];
+    /// Drops what waits to be sent to a leg's peer, except for what a send in flight reads.
+    pub(super) fn discard(&mut self, slot: u32, leg: usize) {
+        let outlet = &mut self.sessions[slot].leg_mut(leg).outlet;
         let kernel = &mut self.kernel;
-        let keep = u8::from(state.sending);
-        state.chunks.truncate(keep, |buffer| kernel.release(buffer));
-        let in_pipe = std::mem::take(&mut state.pipe_bytes);
-        if let Some(pipe) = state.pipe.take() {
+        let keep = u8::from(outlet.sending);
+        outlet
+            .chunks
+            .truncate(keep, |buffer| kernel.release(buffer));
+    }
+
+    /// Gives up the pipe that a leg's peer is read through, with what is in it.
+    fn discard_pipe(&mut self, slot: u32, leg: usize) {
+        let intake = &mut self.sessions[slot].leg_mut(leg).intake;
+        let in_pipe = std::mem::take(&mut intake.pipe_bytes);
+        if let Some(pipe) = intake.pipe.take() {
             if in_pipe > 0 {
-                kernel.discard_pipe(pipe)
+                self.kernel.discard_pipe(pipe)
             } else {
-                kernel.return_pipe(pipe)
+                self.kernel.return_pipe(pipe)
             }
         }
     }
 
     /// The last completion has come: frees the slot, closes, counts and tells.
     fn finalise(&mut self, slot: u32) {
-        for stream in [IN, OUT] {
-            self.discard(slot, stream);
+        for leg in [CLIENT, SERVER] {
+            self.discard(slot, leg);
+            self.discard_pipe(slot, leg);
         }
         self.give_place_back(slot);
         let mut session = self.sessions.remove(slot);
@@ -193,11 +209,11 @@ impl<K: Kernel> Worker<K> {
         let counters = session.route.counters();
         counters.closed(end.who, end.reason).add(1);
         for stream in [IN, OUT] {
-            let Stream { received, sent, .. } = session.streams[stream];
-            let discarded = received - sent;
+            let received = session.legs[stream].intake.received;
+            let discarded = received - session.legs[opposite(stream)].outlet.sent;
             counters.bytes[stream].discarded(end.reason).add(discarded);
             // Whoever was to get them must not take what came before for all there was.
-            session.reset_on_close[1 - stream] |= discarded > 0;
+            session.legs[opposite(stream)].reset_on_close |= discarded > 0;
         }
         if let (Some(member), Some(_)) = (session.tried.last(), session.connect_us) {
             session.route.server_counters(member).closed.add(1);
@@ -207,23 +223,21 @@ impl<K: Kernel> Worker<K> {
         listener.gate.leave(|worker| self.shared.wake(worker));
         self.shared.total.leave(|worker| self.shared.wake(worker));
 
-        self.say_farewell(session.client, session.reset_on_close[IN]);
-        self.say_farewell(session.server, session.reset_on_close[OUT]);
+        for leg in &session.legs {
+            self.say_farewell(leg);
+        }
         if self.access_log {
             self.record(&session, end, duration_us);
         }
     }
 
-    fn say_farewell(&mut self, socket: Fd, reset: bool) {
-        if socket.is_some() {
-            self.kernel.close(
-                socket,
-                if reset {
-                    Farewell::Reset
-                } else {
-                    Farewell::Fin
-                },
-            );
+    fn say_farewell(&mut self, leg: &Leg) {
+        if leg.socket.is_some() {
+            let farewell = match leg.reset_on_close {
+                true => Farewell::Reset,
+                false => Farewell::Fin,
+            };
+            self.kernel.close(leg.socket, farewell);
         }
     }
 
@@ -237,8 +251,8 @@ impl<K: Kernel> Worker<K> {
                 .tried
                 .last()
                 .map(|m| std::sync::Arc::clone(route.server(m))),
-            bytes_sent: [session.streams[IN].sent, session.streams[OUT].sent],
-            bytes_received: [session.streams[IN].received, session.streams[OUT].received],
+            bytes_sent: [SERVER, CLIENT].map(|leg| session.legs[leg].outlet.sent),
+            bytes_received: [CLIENT, SERVER].map(|leg| session.legs[leg].intake.received),
             connect_us: session.connect_us.map(u64::from),
             duration_us,
             tries: session.tried.len(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::event_loop::Worker;
 use super::kernel::{Farewell, Fd, Kernel};
-use super::session::{IN, OUT, Stage};
+use super::session::{IN, OUT, SERVER, Stage};
 use super::token::Op;
 use crate::balance::{Failure, NoServer};
 use crate::limits::TUNE_AFTER;
@@ -24,7 +24,7 @@ impl<K: Kernel> Worker<K> {
                 Err(why) => return self.no_server(slot, why),
             };
             session.tried.push(member.into());
-            session.member = Some(member);
+            session.legs[SERVER].member = Some(member);
             if session.tried.len() > 1 {
                 session.route.server_counters(member).retries.add(1);
             }
@@ -60,7 +60,7 @@ impl<K: Kernel> Worker<K> {
         if now_ms >= overall_ms {
             return self.end(slot, Who::Ringway, reason);
         }
-        let token = self.sessions.token(Op::Connect, IN, slot);
+        let token = self.sessions.token(Op::Connect, SERVER, slot);
         self.postpone(token);
         self.pause_accepting(errno);
     }
@@ -69,14 +69,14 @@ impl<K: Kernel> Worker<K> {
         let now_us = self.kernel.now_us();
         let now_ms = now_us / 1000;
         let session = &mut self.sessions[slot];
-        session.server = socket;
+        session.legs[SERVER].socket = socket;
         session.try_began_us = now_us;
         session.connect_expired = false;
         let timeouts = &session.route.timeouts;
         let overall_ms = session.accepted_us / 1000 + timeouts.connect_deadline_ms;
         session.deadline_ms = (now_ms + timeouts.connect_ms).min(overall_ms);
         let route = Rc::clone(&session.route);
-        let token = self.launch(Op::Connect, IN, slot);
+        let token = self.launch(Op::Connect, SERVER, slot);
         self.kernel.connect(socket, route.address(member), token);
         let deadline_ms = self.deadline_ms(slot);
         self.timers.set(slot, deadline_ms);
@@ -88,14 +88,17 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let result = match result {
-            0 if self.kernel.is_connected(self.sessions[slot].server) => {
+            0 if self
+                .kernel
+                .is_connected(self.sessions[slot].legs[SERVER].socket) =>
+            {
                 return self.connected(slot);
             }
             0 => -libc::EHOSTUNREACH,
             result => result,
         };
         let session = &self.sessions[slot];
-        let member = session
+        let member = session.legs[SERVER]
             .member
             .expect("a connecting session has chosen a member");
         let error = if session.connect_expired {
@@ -110,7 +113,7 @@ impl<K: Kernel> Worker<K> {
             self.note_failure(slot, member, error);
         }
         self.give_place_back(slot);
-        let socket = std::mem::replace(&mut self.sessions[slot].server, Fd::NONE);
+        let socket = std::mem::replace(&mut self.sessions[slot].legs[SERVER].socket, Fd::NONE);
         self.kernel.close(socket, Farewell::Reset);
         if let Some(reason) = shortage {
             return self.wait_for_better_times(slot, -result, reason);
@@ -124,7 +127,7 @@ impl<K: Kernel> Worker<K> {
     fn connected(&mut self, slot: u32) {
         let now_us = self.kernel.now_us();
         let session = &mut self.sessions[slot];
-        let member = session
+        let member = session.legs[SERVER]
             .member
             .expect("a connecting session has chosen a member");
         let try_us = now_us.saturating_sub(session.try_began_us);
@@ -152,8 +155,8 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         session.connect_expired = true;
-        let target = self.sessions.token(Op::Connect, IN, slot);
-        let token = self.launch(Op::Cancel, IN, slot);
+        let target = self.sessions.token(Op::Connect, SERVER, slot);
+        let token = self.launch(Op::Cancel, SERVER, slot);
         self.kernel.cancel(target, token);
     }
 
@@ -217,7 +220,7 @@ impl<K: Kernel> Worker<K> {
     /// Gives back the place at the chosen member, if one is held.
     pub(super) fn give_place_back(&mut self, slot: u32) {
         let session = &mut self.sessions[slot];
-        if let Some(member) = session.member.take() {
+        if let Some(member) = session.legs[SERVER].member.take() {
             session.route.server(member).release();
         }
     }

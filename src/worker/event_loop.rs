@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::kernel::{Completion, Fd, Interest, Kernel};
-use super::session::{Receive, Stage};
+use super::session::Stage;
 use super::shared::{Command, Shared, StopReason};
 use super::slab::Sessions;
 use super::timer::TimerWheel;
@@ -141,9 +141,9 @@ impl<K: Kernel> Worker<K> {
 
     /// The token for an operation of the session in `slot`, which is in flight from here on.
     #[inline]
-    pub(super) fn launch(&mut self, op: Op, stream: usize, slot: u32) -> Token {
+    pub(super) fn launch(&mut self, op: Op, leg: usize, slot: u32) -> Token {
         self.sessions[slot].in_flight += 1;
-        self.sessions.token(op, stream, slot)
+        self.sessions.token(op, leg, slot)
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -174,12 +174,12 @@ impl<K: Kernel> Worker<K> {
         }
         match token.op() {
             Op::Connect => self.on_connect(slot, completion.result),
-            Op::Receive => self.on_receive(slot, token.side(), completion),
-            Op::Send => self.on_send(slot, token.side(), completion.result),
-            Op::Readable => self.on_readable(slot, token.side(), completion.result),
-            Op::Room => self.on_room(slot, token.side(), completion),
-            Op::Hangup => self.on_hangup(slot, token.side(), completion),
-            Op::Cancel => self.on_cancelled(slot, token.side()),
+            Op::Receive => self.on_receive(slot, token.leg(), completion),
+            Op::Send => self.on_send(slot, token.leg(), completion.result),
+            Op::Readable => self.on_readable(slot, token.leg(), completion.result),
+            Op::Room => self.on_room(slot, token.leg(), completion),
+            Op::Hangup => self.on_hangup(slot, token.leg(), completion),
+            Op::Cancel => self.on_cancelled(slot, token.leg()),
             Op::Accept | Op::CancelAccept | Op::Wake => {}
         }
         self.settle(slot);
@@ -277,14 +277,8 @@ impl<K: Kernel> Worker<K> {
         match token.op() {
             Op::Connect if stage == Stage::Connecting => self.try_next_server(slot),
             Op::Connect => {}
-            Op::Cancel => self.recall_send(slot, token.side()),
-            _ => {
-                let stream = &mut self.sessions[slot].streams[token.side()];
-                if stream.receive == Receive::Starved {
-                    stream.receive = Receive::Idle;
-                }
-                self.advance(slot, token.side());
-            }
+            Op::Cancel => self.recall_send(slot, token.leg()),
+            op => self.retry(slot, token.leg(), op),
         }
         self.settle(slot);
     }
@@ -328,8 +322,9 @@ impl<K: Kernel> Worker<K> {
 impl<K: Kernel> Worker<K> {
     /// The client of the session in `slot`, if `server` is still the server it connects to.
     pub(super) fn client_of(&self, slot: u32, server: Fd) -> Option<Fd> {
+        use super::session::{CLIENT, SERVER};
         let session = self.sessions.get(slot)?;
-        (session.server == server).then_some(session.client)
+        (session.legs[SERVER].socket == server).then_some(session.legs[CLIENT].socket)
     }
 
     /// What is still there, for a message.
@@ -343,7 +338,7 @@ impl<K: Kernel> Worker<K> {
                 let (stage, in_flight) = (session.stage, session.in_flight);
                 format!(
                     "{slot}: {stage:?}, {in_flight} in flight, {:?}",
-                    session.streams
+                    session.legs
                 )
             })
             .collect();

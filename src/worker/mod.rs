@@ -13,6 +13,7 @@ mod connect;
 mod event_loop;
 mod gate;
 mod kernel;
+mod leg;
 mod pipes;
 mod pump;
 mod ring;

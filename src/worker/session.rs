@@ -1,5 +1,9 @@
-//! One session: a client, a server, and two streams of bytes between them. State only; what
-//! happens to it is in `accept`, `connect`, `pump` and `close`.
+//! One session: its connections, and how far it is. State only; what happens to it is in `accept`,
+//! `connect`, `leg`, `pump` and `close`.
+//!
+//! A connection is a [`Leg`]: an intake for what comes from its peer, and an outlet for what goes to
+//! it. A relay ties two of them together: a stream is the intake of one leg and the outlet of the
+//! other, and has the number of the leg that its bytes come from.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,21 +14,22 @@ use crate::balance::Tried;
 use crate::limits::{BUFFER_BYTES, CHUNKS_PER_DIRECTION};
 use crate::telemetry::{ConnectError, Phase, Reason, Who};
 
-/// Index of the stream from the client to the server, as in
-/// [`Direction`](crate::telemetry::Direction).
-pub(super) const IN: usize = 0;
-/// Index of the stream from the server to the client.
-pub(super) const OUT: usize = 1;
+/// The leg to the client.
+pub(super) const CLIENT: usize = 0;
+/// The leg to the server.
+pub(super) const SERVER: usize = 1;
+
+/// The stream from the client to the server, as in [`Direction`](crate::telemetry::Direction).
+pub(super) const IN: usize = CLIENT;
+/// The stream from the server to the client.
+pub(super) const OUT: usize = SERVER;
 
 /// A session from its accept to its last completion.
 pub(super) struct Session {
-    pub(super) client: Fd,
-    pub(super) server: Fd,
-    pub(super) streams: [Stream; 2],
+    /// To the client, and to the server once one has been chosen.
+    pub(super) legs: [Leg; 2],
     pub(super) route: Rc<LocalRoute>,
     pub(super) stage: Stage,
-    /// The pool member a place is held at.
-    pub(super) member: Option<u16>,
     /// Operations whose last completion is still to come, cancellations included.
     pub(super) in_flight: u16,
     /// Whether the server's socket has its keepalive and user timeout.
@@ -37,8 +42,6 @@ pub(super) struct Session {
     pub(super) connect_error: Option<ConnectError>,
     /// Times in a row that an operation failed for want of kernel memory.
     pub(super) memory_failures: u8,
-    /// Whose socket is closed with a reset, by stream index of what it sends.
-    pub(super) reset_on_close: [bool; 2],
     pub(super) tried: Tried,
     /// How it ended; set once.
     pub(super) end: Option<End>,
@@ -82,33 +85,53 @@ pub(super) struct End {
     pub(super) reason: Reason,
 }
 
-/// One direction: from a source socket to a destination socket.
+/// One connection of a session.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Leg {
+    /// [`Fd::NONE`] while there is none.
+    pub(super) socket: Fd,
+    /// The pool member it leads to, or is to lead to: a place is held there.
+    pub(super) member: Option<u16>,
+    pub(super) intake: Intake,
+    pub(super) outlet: Outlet,
+    /// Whether the socket is closed with a reset.
+    pub(super) reset_on_close: bool,
+}
+
+/// What comes from a peer.
+#[derive(Debug)]
+pub(super) struct Intake {
     pub(super) mode: Mode,
     pub(super) receive: Receive,
     pub(super) source: Source,
-    pub(super) sink: Sink,
-    /// A send of the first chunk is in flight ...
-    pub(super) sending: bool,
-    /// ... of so many bytes; more may have come to the chunk since.
-    pub(super) send_bytes: u16,
-    /// What has to happen before anything more can be done.
-    pub(super) waiting: Waiting,
-    /// Whether the destination is watched for room. Once it is, it stays so.
-    pub(super) room_watched: bool,
-    /// The source was said to be readable, and nothing has been read since.
+    /// Waits until it can be read.
+    pub(super) waiting: bool,
+    /// It was said to be readable, and nothing has been read since.
     pub(super) readable: bool,
-    /// The last send was cut short by something that the next will tell.
-    pub(super) cut_short: bool,
     /// Rounds in a row that speak for splicing, or (while splicing) for copying.
     pub(super) streak: u8,
-    pub(super) chunks: Chunks,
     /// Bytes since the source was last drained, as a measure of how much comes at a time.
     pub(super) burst_bytes: u32,
     pub(super) pipe: Option<Pipe>,
     pub(super) pipe_bytes: u32,
     pub(super) received: u64,
+}
+
+/// What goes to a peer.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) sink: Sink,
+    /// A send of the first chunk is in flight ...
+    pub(super) sending: bool,
+    /// ... of so many bytes; more may have come to the chunk since.
+    pub(super) send_bytes: u16,
+    /// Waits until there is room.
+    pub(super) waiting: bool,
+    /// Whether the peer is watched for room. Once it is, it stays so.
+    pub(super) room_watched: bool,
+    /// The last send was cut short by something that the next will tell.
+    pub(super) cut_short: bool,
+    pub(super) chunks: Chunks,
     pub(super) sent: u64,
 }
 
@@ -123,7 +146,7 @@ pub(super) enum Mode {
     Splice,
 }
 
-/// The receive operation of a stream in copy mode.
+/// The receive operation of an intake in copy mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receive {
     /// None in flight.
@@ -136,18 +159,7 @@ pub(super) enum Receive {
     Starved,
 }
 
-/// What a stream waits for, where the ring does not wait for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// Nothing.
-    Nothing,
-    /// Bytes from its source.
-    ToRead,
-    /// Room at its destination.
-    ForRoom,
-}
-
-/// What a stream's source has said.
+/// What a peer has said about its own sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// More may come.
@@ -158,7 +170,7 @@ pub(super) enum Source {
     Lost,
 }
 
-/// What has become of a stream's destination.
+/// What has become of a peer as a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sink {
     /// Takes bytes.
@@ -172,19 +184,15 @@ pub(super) enum Sink {
 impl Session {
     pub(super) fn new(client: Fd, route: Rc<LocalRoute>, now_us: u64) -> Self {
         Self {
-            client,
-            server: Fd::NONE,
-            streams: [Stream::new(), Stream::new()],
+            legs: [Leg::new(client), Leg::new(Fd::NONE)],
             route,
             stage: Stage::Connecting,
-            member: None,
             in_flight: 0,
             tuned: false,
             watched: false,
             connect_expired: false,
             connect_error: None,
             memory_failures: 0,
-            reset_on_close: [false; 2],
             tried: Tried::default(),
             end: None,
             first_to_finish: None,
@@ -199,29 +207,42 @@ impl Session {
         }
     }
 
-    /// Both sockets; the server's is [`Fd::NONE`] while there is none.
-    pub(super) fn sockets(&self) -> [Fd; 2] {
-        [self.client, self.server]
+    /// A connection.
+    #[inline]
+    pub(super) fn leg(&self, leg: usize) -> &Leg {
+        &self.legs[leg]
     }
 
-    /// The socket that a stream's bytes come from.
+    /// A connection.
     #[inline]
-    pub(super) fn source(&self, stream: usize) -> Fd {
-        if stream == IN {
-            self.client
-        } else {
-            self.server
-        }
+    pub(super) fn leg_mut(&mut self, leg: usize) -> &mut Leg {
+        &mut self.legs[leg]
     }
 
-    /// The socket that a stream's bytes go to.
+    /// What a stream's bytes come from.
     #[inline]
-    pub(super) fn destination(&self, stream: usize) -> Fd {
-        if stream == IN {
-            self.server
-        } else {
-            self.client
-        }
+    pub(super) fn intake(&mut self, stream: usize) -> &mut Intake {
+        &mut self.legs[stream].intake
+    }
+
+    /// What a stream's bytes go to.
+    #[inline]
+    pub(super) fn outlet(&mut self, stream: usize) -> &mut Outlet {
+        &mut self.legs[opposite(stream)].outlet
+    }
+
+    /// Whether a stream's source or destination has something to wait for before anything more can
+    /// be done.
+    #[inline]
+    pub(super) fn waits(&self, stream: usize) -> bool {
+        self.legs[stream].intake.waiting || self.legs[opposite(stream)].outlet.waiting
+    }
+
+    /// Whether everything that a stream has received has been sent.
+    #[inline]
+    pub(super) fn is_flushed(&self, stream: usize) -> bool {
+        self.legs[opposite(stream)].outlet.chunks.is_empty()
+            && self.legs[stream].intake.pipe_bytes == 0
     }
 
     /// Which part of its life an end at this moment falls into.
@@ -240,51 +261,54 @@ impl Session {
     }
 }
 
-impl Stream {
-    fn new() -> Self {
+impl Leg {
+    pub(super) fn new(socket: Fd) -> Self {
         Self {
-            mode: Mode::Copy,
-            receive: Receive::Idle,
-            source: Source::Open,
-            sink: Sink::Open,
-            sending: false,
-            send_bytes: 0,
-            waiting: Waiting::Nothing,
-            room_watched: false,
-            readable: false,
-            cut_short: false,
-            streak: 0,
-            chunks: Chunks::default(),
-            burst_bytes: 0,
-            pipe: None,
-            pipe_bytes: 0,
-            received: 0,
-            sent: 0,
+            socket,
+            member: None,
+            intake: Intake {
+                mode: Mode::Copy,
+                receive: Receive::Idle,
+                source: Source::Open,
+                waiting: false,
+                readable: false,
+                streak: 0,
+                burst_bytes: 0,
+                pipe: None,
+                pipe_bytes: 0,
+                received: 0,
+            },
+            outlet: Outlet {
+                sink: Sink::Open,
+                sending: false,
+                send_bytes: 0,
+                waiting: false,
+                room_watched: false,
+                cut_short: false,
+                chunks: Chunks::default(),
+                sent: 0,
+            },
+            reset_on_close: false,
         }
-    }
-
-    /// Whether everything that was received has been sent.
-    #[inline]
-    pub(super) fn is_flushed(&self) -> bool {
-        self.chunks.is_empty() && self.pipe_bytes == 0
     }
 }
 
-/// The peer that a stream's bytes come from, as someone to blame.
-pub(super) fn source_of(stream: usize) -> Who {
-    if stream == IN {
+/// The other leg of a relay, and the other stream.
+#[inline]
+pub(super) const fn opposite(leg: usize) -> usize {
+    1 - leg
+}
+
+/// Who a leg leads to, as someone to blame.
+pub(super) fn peer_of(leg: usize) -> Who {
+    if leg == CLIENT {
         Who::Client
     } else {
         Who::Server
     }
 }
 
-/// The peer that a stream's bytes go to, as someone to blame.
-pub(super) fn destination_of(stream: usize) -> Who {
-    source_of(1 - stream)
-}
-
-/// What a stream has received and not yet sent, in order. Small chunks are merged into the last
+/// What was received for a peer and not yet sent to it, in order. Small chunks are merged into the last
 /// buffer's free tail, so a peer that sends byte by byte holds no more buffers than another.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {

@@ -49,8 +49,8 @@ impl Sessions {
 
     /// The token for an operation of the session in `slot`.
     #[inline]
-    pub(super) fn token(&self, op: Op, side: usize, slot: u32) -> Token {
-        Token::new(op, side as u8, self.generations[slot as usize], slot)
+    pub(super) fn token(&self, op: Op, leg: usize, slot: u32) -> Token {
+        Token::new(op, leg as u8, self.generations[slot as usize], slot)
     }
 
     /// The slot a token speaks of, if its session is still there.

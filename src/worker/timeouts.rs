@@ -3,7 +3,7 @@
 
 use super::event_loop::Worker;
 use super::kernel::Kernel;
-use super::session::{IN, Receive, Stage};
+use super::session::{CLIENT, Receive, SERVER, Stage};
 use crate::limits::WATCH_AFTER;
 use crate::telemetry::{Reason, Who};
 
@@ -96,7 +96,7 @@ impl<K: Kernel> Worker<K> {
 
     fn retire_at_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
-        session.member.map_or(u64::MAX, |member| {
+        session.legs[SERVER].member.map_or(u64::MAX, |member| {
             session.route.server(member).retire_at_ms()
         })
     }
@@ -105,7 +105,7 @@ impl<K: Kernel> Worker<K> {
     fn watch_at_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         let unheard = match session.stage {
-            Stage::Connecting => session.streams[IN].receive != Receive::Armed,
+            Stage::Connecting => session.legs[CLIENT].intake.receive != Receive::Armed,
             _ => session.first_to_finish.is_some(),
         };
         if unheard && !session.watched {
@@ -120,7 +120,8 @@ impl<K: Kernel> Worker<K> {
         if !self.sessions[slot].tuned {
             let session = &mut self.sessions[slot];
             session.tuned = true;
-            self.kernel.tune(session.server, &session.route.tuning);
+            self.kernel
+                .tune(session.legs[SERVER].socket, &session.route.tuning);
         }
         if self.watch_at_ms(slot) <= now_ms {
             self.watch_for_hangup(slot);
@@ -144,12 +145,12 @@ impl<K: Kernel> Worker<K> {
     /// what the peers have acknowledged since the last look counts.
     fn was_acknowledged_more(&mut self, slot: u32) -> bool {
         let session = &self.sessions[slot];
-        let waiting = session
-            .streams
+        let legs = &session.legs;
+        let waiting = legs
             .iter()
-            .any(|s| s.sending || s.pipe_bytes > 0);
-        let sockets = session.sockets();
-        let waiting = waiting || sockets.iter().any(|&fd| self.kernel.unacknowledged(fd) > 0);
+            .any(|leg| leg.outlet.sending || leg.intake.pipe_bytes > 0);
+        let mut sockets = legs.iter().map(|leg| leg.socket);
+        let waiting = waiting || sockets.any(|socket| self.kernel.unacknowledged(socket) > 0);
         if !waiting {
             return false;
         }
@@ -166,7 +167,9 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn acknowledged(&mut self, slot: u32) -> u64 {
-        let sockets = self.sessions[slot].sockets();
-        sockets.iter().map(|&fd| self.kernel.acknowledged(fd)).sum()
+        let legs = &self.sessions[slot].legs;
+        legs.iter()
+            .map(|leg| self.kernel.acknowledged(leg.socket))
+            .sum()
     }
 }

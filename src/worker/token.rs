@@ -1,5 +1,5 @@
 //! What a completion is for, packed into the 64 bits of `user_data`:
-//! operation (8), side (8), generation (24), slot (24).
+//! operation (8), leg (8), generation (24), slot (24).
 
 use crate::limits::SLOT_BITS;
 
@@ -18,15 +18,15 @@ pub(crate) enum Op {
     Accept = 1,
     /// A session's connection to a server.
     Connect,
-    /// Bytes of one stream's source.
+    /// Bytes from a leg's peer.
     Receive,
-    /// Bytes to one stream's destination.
+    /// Bytes to a leg's peer.
     Send,
-    /// One stream's source can be spliced from.
+    /// A leg's peer can be spliced from.
     Readable,
-    /// There is room at one stream's destination.
+    /// There is room at a leg's peer.
     Room,
-    /// One stream's source, which has finished sending, has gone altogether.
+    /// A leg's peer, which has finished sending, has gone altogether.
     Hangup,
     /// The answer to a session's cancellation.
     Cancel,
@@ -56,13 +56,13 @@ impl Op {
 pub(crate) struct Token(u64);
 
 impl Token {
-    /// Packs; `side` is the index of a stream, 0 where there is only one.
+    /// Packs; `leg` is 0 where there is only one.
     #[inline]
-    pub(crate) fn new(op: Op, side: u8, generation: u32, slot: u32) -> Self {
+    pub(crate) fn new(op: Op, leg: u8, generation: u32, slot: u32) -> Self {
         debug_assert!(generation <= GENERATION_MASK && u64::from(slot) <= SLOT_MASK);
         Self(
             (op as u64) << 56
-                | u64::from(side) << 48
+                | u64::from(leg) << 48
                 | u64::from(generation) << SLOT_BITS
                 | u64::from(slot),
         )
@@ -93,7 +93,7 @@ impl Token {
     }
 
     #[inline]
-    pub(crate) fn side(self) -> usize {
+    pub(crate) fn leg(self) -> usize {
         (self.0 >> 48 & 0xff) as usize
     }
 
@@ -118,7 +118,7 @@ mod tests {
             let token = Token::new(op, 1, GENERATION_MASK, SLOT_MASK as u32);
             let token = Token::from_user_data(token.user_data());
             assert_eq!(token.op(), op);
-            assert_eq!(token.side(), 1);
+            assert_eq!(token.leg(), 1);
             assert_eq!(token.generation(), GENERATION_MASK);
             assert_eq!(token.slot(), SLOT_MASK as u32);
         }

@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::worker::close::peer_error;
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Interest, Kernel, Pipe};
-use crate::worker::session::{Mode, Receive, Sink, Source, Stage, Waiting};
+use crate::worker::session::{Mode, Receive, Sink, Source, Stage, opposite};
 use crate::worker::token::Op;
 
 /// What a step of a round came to.
@@ -25,26 +25,24 @@ enum Step {
 impl<K: Kernel> Worker<K> {
     /// The receive is out of the way and the chunks are sent: goes on through a pipe.
     pub(super) fn start_splicing(&mut self, slot: u32, stream: usize) {
-        let state = &mut self.sessions[slot].streams[stream];
-        assert!(
-            state.receive == Receive::Idle && state.chunks.is_empty(),
-            "one way at a time"
-        );
-        state.mode = Mode::Splice;
-        state.streak = 0;
+        let session = &mut self.sessions[slot];
+        let sent = session.outlet(stream).chunks.is_empty();
+        let intake = session.intake(stream);
+        assert!(intake.receive == Receive::Idle && sent, "one way at a time");
+        intake.mode = Mode::Splice;
+        intake.streak = 0;
         self.splice_round(slot, stream);
     }
 
     /// The source can be read.
     pub(in crate::worker) fn on_readable(&mut self, slot: u32, stream: usize, result: i32) {
         let session = &mut self.sessions[slot];
-        let state = &mut session.streams[stream];
-        state.waiting = Waiting::Nothing;
-        if session.stage == Stage::Closing || state.sink == Sink::Broken {
+        session.intake(stream).waiting = false;
+        if session.stage == Stage::Closing || session.outlet(stream).sink == Sink::Broken {
             return;
         }
         match -result {
-            error if error < 0 => state.readable = true,
+            error if error < 0 => session.intake(stream).readable = true,
             libc::ENOMEM => return self.out_of_memory(slot, stream, Op::Readable),
             0 | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error => return self.receive_failed(slot, stream, peer_error(error)),
@@ -57,13 +55,13 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn splice_round(&mut self, slot: u32, stream: usize) {
         let mut moved = 0;
         loop {
-            if self.sessions[slot].streams[stream].pipe_bytes > 0 {
+            if self.sessions[slot].legs[stream].intake.pipe_bytes > 0 {
                 match self.empty_pipe(slot, stream) {
                     Step::Moved(_) => {}
                     Step::Over => return,
                 }
             }
-            if self.sessions[slot].streams[stream].source != Source::Open {
+            if self.sessions[slot].legs[stream].intake.source != Source::Open {
                 return self.advance(slot, stream);
             }
             if moved >= SPLICE_BYTES_PER_TURN {
@@ -89,7 +87,7 @@ impl<K: Kernel> Worker<K> {
         let Some(pipe) = self.pipe(slot, stream) else {
             return Step::Over;
         };
-        let source = self.sessions[slot].source(stream);
+        let source = self.sessions[slot].legs[stream].socket;
         match self.kernel.splice_in(source, pipe, len) {
             Ok(0) => {
                 // The end, or urgent data with an end behind it: a receive tells the two apart.
@@ -98,9 +96,9 @@ impl<K: Kernel> Worker<K> {
                 Step::Over
             }
             Ok(bytes) => {
-                let state = &mut self.sessions[slot].streams[stream];
-                state.readable = false;
-                state.pipe_bytes = bytes as u32;
+                let intake = self.sessions[slot].intake(stream);
+                intake.readable = false;
+                intake.pipe_bytes = bytes as u32;
                 self.count_received(slot, stream, bytes as u64);
                 Step::Moved(bytes)
             }
@@ -108,8 +106,8 @@ impl<K: Kernel> Worker<K> {
                 self.drop_pipe(slot, stream);
                 match error.raw_os_error() {
                     Some(libc::EAGAIN | libc::EINTR) => {
-                        let state = &mut self.sessions[slot].streams[stream];
-                        if std::mem::take(&mut state.readable) {
+                        let intake = self.sessions[slot].intake(stream);
+                        if std::mem::take(&mut intake.readable) {
                             // Readable, and yet not: splice(2) does not pass an urgent mark.
                             self.turn_to_copying(slot, stream);
                         } else {
@@ -130,29 +128,22 @@ impl<K: Kernel> Worker<K> {
     /// Moves all bytes from the pipe to the destination and gives the pipe back.
     fn empty_pipe(&mut self, slot: u32, stream: usize) -> Step {
         let mut moved = 0;
-        while self.sessions[slot].streams[stream].pipe_bytes > 0 {
-            let session = &self.sessions[slot];
-            let state = &session.streams[stream];
-            let pipe = state.pipe.expect("bytes lie in a pipe");
-            let (destination, len) = (session.destination(stream), state.pipe_bytes as usize);
+        while self.sessions[slot].legs[stream].intake.pipe_bytes > 0 {
+            let legs = &self.sessions[slot].legs;
+            let (intake, destination) = (&legs[stream].intake, legs[opposite(stream)].socket);
+            let pipe = intake.pipe.expect("bytes lie in a pipe");
+            let len = intake.pipe_bytes as usize;
             match self.kernel.splice_out(pipe, destination, len) {
                 Ok(bytes) => {
                     assert!(bytes <= len, "the kernel moved more than there was");
                     moved += bytes;
-                    self.sessions[slot].streams[stream].pipe_bytes -= bytes as u32;
-                    self.count_sent(slot, stream, bytes as u64);
+                    self.sessions[slot].legs[stream].intake.pipe_bytes -= bytes as u32;
+                    self.count_sent(slot, opposite(stream), bytes as u64);
                     self.counters().splice_bytes.add(bytes as u64);
                 }
                 Err(error) => {
-                    match error.raw_os_error() {
-                        Some(libc::EAGAIN | libc::EINTR) => {
-                            self.wait_for_room(slot, stream);
-                        }
-                        Some(libc::ENOMEM | libc::ENOBUFS) => {
-                            self.out_of_memory(slot, stream, Op::Room);
-                        }
-                        _ => self.send_failed(slot, stream, reason_of(&error)),
-                    }
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    self.refused_now(slot, opposite(stream), errno);
                     return Step::Over;
                 }
             }
@@ -163,10 +154,10 @@ impl<K: Kernel> Worker<K> {
 
     /// Everything that came has been passed on: waits for more, or turns back to copying.
     fn end_round(&mut self, slot: u32, stream: usize, moved: usize) {
-        let state = &mut self.sessions[slot].streams[stream];
+        let intake = self.sessions[slot].intake(stream);
         let small = moved < COPY_BELOW_BYTES as usize;
-        state.streak = if small { state.streak + 1 } else { 0 };
-        if state.streak >= COPY_AFTER_SMALL_ROUNDS {
+        intake.streak = if small { intake.streak + 1 } else { 0 };
+        if intake.streak >= COPY_AFTER_SMALL_ROUNDS {
             self.turn_to_copying(slot, stream);
         } else {
             self.wait_until_readable(slot, stream);
@@ -174,32 +165,31 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn turn_to_copying(&mut self, slot: u32, stream: usize) {
-        let state = &mut self.sessions[slot].streams[stream];
-        assert!(
-            state.pipe_bytes == 0 && state.waiting == Waiting::Nothing,
-            "one way at a time"
-        );
-        state.mode = Mode::Copy;
-        state.streak = 0;
-        state.burst_bytes = 0;
+        let session = &mut self.sessions[slot];
+        let waits = session.waits(stream);
+        let intake = session.intake(stream);
+        assert!(intake.pipe_bytes == 0 && !waits, "one way at a time");
+        intake.mode = Mode::Copy;
+        intake.streak = 0;
+        intake.burst_bytes = 0;
         self.arm_receive(slot, stream, false);
     }
 
     fn wait_until_readable(&mut self, slot: u32, stream: usize) {
-        let session = &mut self.sessions[slot];
-        session.streams[stream].waiting = Waiting::ToRead;
-        let source = session.source(stream);
+        let leg = &mut self.sessions[slot].legs[stream];
+        leg.intake.waiting = true;
+        let source = leg.socket;
         let token = self.launch(Op::Readable, stream, slot);
         self.kernel.poll(source, Interest::Read, token);
     }
 
     /// The stream's pipe, or one from the pool; without one, copying has to do.
     fn pipe(&mut self, slot: u32, stream: usize) -> Option<Pipe> {
-        if let Some(pipe) = self.sessions[slot].streams[stream].pipe {
+        if let Some(pipe) = self.sessions[slot].intake(stream).pipe {
             return Some(pipe);
         }
         let pipe = self.kernel.pipe();
-        self.sessions[slot].streams[stream].pipe = pipe;
+        self.sessions[slot].intake(stream).pipe = pipe;
         if pipe.is_none() {
             self.turn_to_copying(slot, stream);
         }
@@ -207,7 +197,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn drop_pipe(&mut self, slot: u32, stream: usize) {
-        if let Some(pipe) = self.sessions[slot].streams[stream].pipe.take() {
+        if let Some(pipe) = self.sessions[slot].intake(stream).pipe.take() {
             self.kernel.return_pipe(pipe);
         }
     }
