@@ -115,6 +115,10 @@ pub const TICKETS_PER_PICK: usize = 128;
 /// Descriptors one session may hold: the client's socket and the server's.
 pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 
+/// Descriptors one session of a mysql listener may hold: the client's socket, the primary's and the
+/// replica's.
+pub const DESCRIPTORS_PER_MYSQL_SESSION: u64 = 3;
+
 /// Descriptors kept for rings, eventfds, logs, the admin port and probes, whatever the load.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 
@@ -247,6 +251,9 @@ pub const COLUMNS_MAX: u64 = 4096;
 
 /// What an error of ringway's own may be long: the length that clients reserve for a message.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 511;
+
+/// Bytes of a password. Servers take less; a file that has more is another one than was meant.
+pub const SECRET_BYTES_MAX: usize = 1024;
 
 /// A statement that is longer goes to the primary unread. What clients write by hand is far
 /// shorter; what is longer is an INSERT of many rows.

@@ -5,6 +5,7 @@ mod pool;
 mod schedule;
 mod server;
 
-pub use pool::{Member, NoServer, Pool, Tried};
+pub use crate::config::Role;
+pub use pool::{Cursors, Member, NoServer, Pool, Tried};
 pub use schedule::{Cursor, Schedule};
 pub use server::{Failure, Health, Server};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::schedule::{Cursor, Schedule};
 use super::server::{Failure, Health, Server};
-use crate::config::PoolSettings;
+use crate::config::{PoolSettings, Role};
 use crate::limits::{TICKETS_PER_PICK, TRIES_MAX};
 
 /// A server in a pool, with what the pool's configuration says of it.
@@ -33,13 +33,36 @@ pub struct Pool {
 #[derive(Debug)]
 struct Tier {
     schedule: Schedule,
-    cursor: Cursor,
+    cursors: TierCursors,
+}
+
+/// Where a pool is in its schedules; kept over reloads.
+#[derive(Clone, Debug, Default)]
+pub struct Cursors([TierCursors; 2]);
+
+/// Whoever may choose among all, among primaries and among replicas has a place of his own in one
+/// schedule: what the others draw does not disturb his turn.
+#[derive(Clone, Debug, Default)]
+struct TierCursors {
+    all: Cursor,
+    primaries: Cursor,
+    replicas: Cursor,
+}
+
+impl TierCursors {
+    fn of(&self, role: Option<Role>) -> &Cursor {
+        match role {
+            None => &self.all,
+            Some(Role::Primary) => &self.primaries,
+            Some(Role::Replica) => &self.replicas,
+        }
+    }
 }
 
 /// Why no server could be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoServer {
-    /// All are held down by their active check, or have weight 0.
+    /// All are held down by their active check, or have weight 0, or none has the role.
     Down,
     /// Those that could take a session are at their limit.
     Full,
@@ -92,6 +115,16 @@ impl Tried {
     }
 }
 
+/// Whom a session looks for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// `None`: anyone.
+    role: Option<Role>,
+    now_ms: u64,
+    tried: &'a Tried,
+    even_if_ejected: bool,
+}
+
 /// What kept a member from being chosen, in one look at it.
 enum Refusal {
     Down,
@@ -110,25 +143,20 @@ struct Seen {
 
 impl Pool {
     /// A pool of these members. The cursors come from the generation before, if there was one.
-    pub fn new(
-        name: &str,
-        settings: PoolSettings,
-        members: Vec<Member>,
-        cursors: [Cursor; 2],
-    ) -> Self {
+    pub fn new(name: &str, settings: PoolSettings, members: Vec<Member>, cursors: Cursors) -> Self {
         let weights = |backup| {
             let weight = |m: &Member| if m.backup == backup { m.weight } else { 0 };
             members.iter().map(weight).collect::<Vec<_>>()
         };
-        let [regular, backup] = cursors;
+        let Cursors([regular, backup]) = cursors;
         let tiers = [
             Tier {
                 schedule: Schedule::new(&weights(false)),
-                cursor: regular,
+                cursors: regular,
             },
             Tier {
                 schedule: Schedule::new(&weights(true)),
-                cursor: backup,
+                cursors: backup,
             },
         ];
         Self {
@@ -161,8 +189,8 @@ impl Pool {
     }
 
     /// The cursors, for the next generation to go on from.
-    pub fn cursors(&self) -> [Cursor; 2] {
-        [self.tiers[0].cursor.clone(), self.tiers[1].cursor.clone()]
+    pub fn cursors(&self) -> Cursors {
+        Cursors(self.tiers.each_ref().map(|tier| tier.cursors.clone()))
     }
 
     /// Chooses a member for a session that has tried `tried`, and takes a place at it; the caller
@@ -175,15 +203,44 @@ impl Pool {
     /// # Errors
     /// [`NoServer`], when nobody can take the session now.
     pub fn pick(&self, now_ms: u64, tried: &Tried) -> Result<usize, NoServer> {
+        let wanted = Wanted {
+            role: None,
+            now_ms,
+            tried,
+            even_if_ejected: false,
+        };
+        self.choose(wanted)
+    }
+
+    /// [`Self::pick`] among the members whose server has this role now; a replica that lags is not
+    /// among them.
+    ///
+    /// # Errors
+    /// [`NoServer`], when none of them can take the session now.
+    pub fn pick_role(&self, now_ms: u64, tried: &Tried, role: Role) -> Result<usize, NoServer> {
+        let wanted = Wanted {
+            role: Some(role),
+            now_ms,
+            tried,
+            even_if_ejected: false,
+        };
+        self.choose(wanted)
+    }
+
+    fn choose(&self, wanted: Wanted<'_>) -> Result<usize, NoServer> {
         let mut seen = Seen::default();
         for tier in &self.tiers {
-            if let Some(member) = self.pick_in(tier, now_ms, tried, false, &mut seen) {
+            if let Some(member) = self.choose_in(tier, wanted, &mut seen) {
                 return Ok(member);
             }
         }
         if seen.ejected {
+            let even_if_ejected = Wanted {
+                even_if_ejected: true,
+                ..wanted
+            };
             for tier in &self.tiers {
-                if let Some(member) = self.pick_in(tier, now_ms, tried, true, &mut seen) {
+                if let Some(member) = self.choose_in(tier, even_if_ejected, &mut seen) {
                     return Ok(member);
                 }
             }
@@ -207,19 +264,15 @@ impl Pool {
         self.settings.fail_timeout.as_millis() as u64
     }
 
-    fn pick_in(
-        &self,
-        tier: &Tier,
-        now_ms: u64,
-        tried: &Tried,
-        even_if_ejected: bool,
-        seen: &mut Seen,
-    ) -> Option<usize> {
+    fn choose_in(&self, tier: &Tier, wanted: Wanted<'_>, seen: &mut Seen) -> Option<usize> {
         let slots = tier.schedule.len();
-        if slots == 0 {
+        let count = self.members.len();
+        let is_candidate =
+            |member| self.is_scheduled(tier, member) && self.has_role(member, wanted);
+        if slots == 0 || wanted.role.is_some() && !(0..count).any(is_candidate) {
             return None;
         }
-        let mut take = |member: usize| match self.take(member, now_ms, tried, even_if_ejected) {
+        let mut take = |member: usize| match self.take(member, wanted) {
             Ok(()) => true,
             Err(refusal) => {
                 match refusal {
@@ -232,20 +285,37 @@ impl Pool {
             }
         };
         // Each refusal costs a fresh ticket and not "the next index", or the neighbour of a dead
-        // server would get two shares.
-        let mut last = 0;
-        for _ in 0..slots.min(TICKETS_PER_PICK) {
-            last = tier.schedule.at(tier.cursor.ticket());
+        // server would get two shares. So does a member of another role, which refuses nothing.
+        let cursor = tier.cursors.of(wanted.role);
+        let (mut last, mut refusals) = (0, 0);
+        for _ in 0..slots {
+            last = tier.schedule.at(cursor.ticket());
+            if !self.has_role(last, wanted) {
+                continue;
+            }
             if take(last) {
                 return Some(last);
             }
+            refusals += 1;
+            if refusals == TICKETS_PER_PICK {
+                break;
+            }
         }
         // Tickets need not have shown every member: a heavy dead one, or other workers' draws.
-        let count = self.members.len();
         (1..=count)
             .map(|step| (last + step) % count)
-            .filter(|&member| self.is_scheduled(tier, member))
+            .filter(|&member| is_candidate(member))
             .find(|&member| take(member))
+    }
+
+    /// Whether a member is one of those that are chosen among.
+    #[inline]
+    fn has_role(&self, member: usize, wanted: Wanted<'_>) -> bool {
+        let Some(role) = wanted.role else {
+            return true;
+        };
+        let server = &self.members[member].server;
+        server.role() == Some(role) && !(role == Role::Replica && server.is_lagging())
     }
 
     fn is_scheduled(&self, tier: &Tier, member: usize) -> bool {
@@ -253,26 +323,20 @@ impl Pool {
         member.weight > 0 && member.backup == std::ptr::eq(tier, &self.tiers[1])
     }
 
-    fn take(
-        &self,
-        index: usize,
-        now_ms: u64,
-        tried: &Tried,
-        even_if_ejected: bool,
-    ) -> Result<(), Refusal> {
+    fn take(&self, index: usize, wanted: Wanted<'_>) -> Result<(), Refusal> {
         let member = &self.members[index];
         let server = &member.server;
         if server.health() == Health::Down {
             return Err(Refusal::Down);
         }
-        if tried.contains(index) {
+        if wanted.tried.contains(index) {
             return Err(Refusal::Tried);
         }
         if !server.acquire(member.max_connections.unwrap_or(u32::MAX)) {
             return Err(Refusal::Full);
         }
         // After the place, because being told no here may claim the server's one try.
-        if !even_if_ejected && server.is_ejected(now_ms, self.fail_timeout_ms()) {
+        if !wanted.even_if_ejected && server.is_ejected(wanted.now_ms, self.fail_timeout_ms()) {
             server.release();
             return Err(Refusal::Ejected);
         }

@@ -2,11 +2,11 @@
 //! as long as that identity is configured or has sessions, over any number of reloads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use crate::config::Address;
+use crate::config::{Address, Role};
 use crate::telemetry::ServerCounters;
 
 /// What active checks say of a server.
@@ -25,6 +25,9 @@ pub struct Server {
     name: Arc<str>,
     address: Address,
     held_down: AtomicBool,
+    /// 0: none; otherwise as [`code`] has it.
+    role: AtomicU8,
+    lagging: AtomicBool,
     passive: Passive,
     /// When its sessions are ended, in milliseconds since the process's start.
     retire_at_ms: AtomicU64,
@@ -60,6 +63,8 @@ impl Server {
             name: name.into(),
             address,
             held_down: AtomicBool::new(false),
+            role: AtomicU8::new(code(None)),
+            lagging: AtomicBool::new(false),
             passive: Passive::default(),
             retire_at_ms: AtomicU64::new(u64::MAX),
             sessions: CachePadded::default(),
@@ -106,6 +111,30 @@ impl Server {
     pub fn set_health(&self, health: Health) {
         self.held_down
             .store(health == Health::Down, Ordering::Relaxed);
+    }
+
+    /// What it is to statements; `None` where they are not looked at, or it is not known yet.
+    #[inline]
+    pub fn role(&self) -> Option<Role> {
+        let code_now = self.role.load(Ordering::Relaxed);
+        let roles = [Role::Primary, Role::Replica];
+        roles.into_iter().find(|&role| code(Some(role)) == code_now)
+    }
+
+    /// Sets what it is: as configured, or as a monitor has found it.
+    pub fn set_role(&self, role: Option<Role>) {
+        self.role.store(code(role), Ordering::Relaxed);
+    }
+
+    /// Whether it is too far behind its primary to be read.
+    #[inline]
+    pub fn is_lagging(&self) -> bool {
+        self.lagging.load(Ordering::Relaxed)
+    }
+
+    /// Takes it out of the servers that are read, or puts it back.
+    pub fn set_lagging(&self, lagging: bool) {
+        self.lagging.store(lagging, Ordering::Relaxed);
     }
 
     /// When its sessions are ended because it was removed; `u64::MAX`: they are not.
@@ -207,6 +236,15 @@ impl Server {
     }
 }
 
+/// A role as a number that fits in an atomic.
+const fn code(role: Option<Role>) -> u8 {
+    match role {
+        None => 0,
+        Some(Role::Primary) => 1,
+        Some(Role::Replica) => 2,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +296,16 @@ mod tests {
         server.failed(0, 2, FAIL_TIMEOUT_MS);
         assert!(server.connected(), "it had been ejected");
         assert!(!server.is_ejected(0, FAIL_TIMEOUT_MS));
+    }
+
+    #[test]
+    fn a_role_is_what_it_was_set_to() {
+        let server = server();
+        assert_eq!(server.role(), None);
+        for role in [Some(Role::Primary), Some(Role::Replica), None] {
+            server.set_role(role);
+            assert_eq!(server.role(), role);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::control;
 /// Says what is wrong with a file, or that nothing is and what it has.
 pub(super) fn check(path: &Path) -> Exit {
     let checked = config::load(path).and_then(|(config, warnings)| {
-        let resolved = control::resolve(config);
-        let config = resolved.map_err(|errors| LoadError::Invalid(errors.in_file(path)))?;
+        let complete = control::complete(config);
+        let (config, _) = complete.map_err(|errors| LoadError::Invalid(errors.in_file(path)))?;
         Ok((config, warnings))
     });
     match checked {

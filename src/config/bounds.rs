@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::limits::{SCHEDULE_SLOTS_MAX, TICK, TRIES_MAX};
+use crate::limits::{CLASSIFY_BYTES_MAX, SCHEDULE_SLOTS_MAX, TICK, TRIES_MAX};
 
 /// Bytes of a file. A hundred times what a thousand pools need; above it somebody has named the
 /// wrong file, and reading `/dev/zero` to its end helps nobody.
@@ -72,6 +72,13 @@ pub(super) const STATUS: RangeInclusive<u16> = 100..=599;
 /// Bytes of an HTTP path or Host field of a health check: its request fits in one segment.
 pub(super) const HTTP_FIELD_BYTES_MAX: usize = 1024;
 
+/// Characters of an account's name: MariaDB's `USERNAME_CHAR_LENGTH`; MySQL takes 32.
+pub(super) const ACCOUNT_CHARS_MAX: usize = 128;
+
+/// Bytes of a statement that are read. Below 1 KiB, statements that people write would be sent to
+/// the primary for their length; above 1 MiB, a session would hold more than its whole relay does.
+pub(super) const CLASSIFY_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
+
 /// Bytes of a unix socket's path: `sun_path` without its final NUL.
 pub(super) const UNIX_PATH_BYTES_MAX: usize = 107;
 
@@ -85,3 +92,4 @@ const DAY_S: u64 = 24 * 60 * 60;
 
 const _: () = assert!(TIMEOUT_MIN.as_millis() >= 2 * TICK.as_millis());
 const _: () = assert!(TCP_USER_TIMEOUT_MAX.as_millis() <= i32::MAX as u128);
+const _: () = assert!(CLASSIFY_BYTES_MAX as u64 <= *CLASSIFY_BYTES.end());

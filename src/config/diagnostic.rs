@@ -125,6 +125,14 @@ impl Errors {
         summary
     }
 
+    /// These and others, in the order of the file.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self.0.sort_by_key(|error| error.position);
+        self
+    }
+
     /// Says in which file they are.
     #[must_use]
     pub fn in_file(mut self, path: &Path) -> Self {

@@ -10,13 +10,14 @@ use super::address::{admin_address, listen_address};
 use super::diagnostic::{Complaint, Diagnostic, Errors};
 use super::listening::{Claim, Claims};
 use super::model::{
-    AccessLog, AccessLogTarget, Admin, Config, Listener, Log, LogFormat, LogLevel, Pool, Process,
-    Protocol, Workers,
+    AccessLog, Admin, Config, Listener, Log, LogFormat, LogLevel, LogTarget, Pool, Process,
+    Protocol, StatementLog, Workers,
 };
 use super::pool::read_pool;
 use super::reader::{Report, Table, Unique};
 use super::schema::{self, nearest};
 use super::source::Span;
+use super::usage::Usage;
 use super::{bounds, syntax, value};
 
 /// Reads a file's text. Warnings come with a configuration only: among errors they would be noise.
@@ -39,12 +40,15 @@ fn read_root(root: &Table<'_>, report: &Report<'_>) -> Option<Config> {
     let log = log.map_or_else(default_log, |table| read_log(&table));
     let access_log = root.table("access_log", &schema::ACCESS_LOG);
     let access_log = access_log.map(|table| read_access_log(&table));
+    let statement_table = root.table("statement_log", &schema::STATEMENT_LOG);
+    let statement_log = statement_table.as_ref().map(read_statement_log);
 
     let mut claims = Claims::default();
     let admin = root.table("admin", &schema::ADMIN);
     let admin = admin.map(|table| read_admin(&table, &mut claims, report));
-    let pools = Pools::read(root, report);
-    let listeners = read_listeners(root, &pools, &mut claims, report);
+    let listener_tables = root.tables("listener", &schema::LISTENER);
+    let pools = Pools::read(root, &listener_tables, report);
+    let listeners = read_listeners(root, &listener_tables, &pools, &mut claims, report);
 
     let config = Config {
         process,
@@ -54,10 +58,17 @@ fn read_root(root: &Table<'_>, report: &Report<'_>) -> Option<Config> {
         },
         log,
         access_log,
+        statement_log,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         pools: pools.read.into_iter().collect::<Option<_>>()?,
     };
     warn_of_unused_pools(&config, &pools.spans, report);
+    if let Some(table) = statement_table
+        && config.pools.iter().all(|pool| pool.mysql.is_none())
+    {
+        let complaint = Complaint::new("[statement_log] stays empty: no listener speaks mysql");
+        report.warn(&table.span, complaint);
+    }
     Some(config)
 }
 
@@ -144,16 +155,27 @@ fn read_log(table: &Table<'_>) -> Log {
 }
 
 fn read_access_log(table: &Table<'_>) -> AccessLog {
-    let target = |v: &DeValue<'_>| match value::text(v)? {
-        "stdout" => Ok(AccessLogTarget::Stdout),
-        _ => value::file_path(v).map(AccessLogTarget::File),
-    };
     AccessLog {
-        target: table
-            .optional("path", target)
-            .unwrap_or(AccessLogTarget::Stdout),
+        target: read_target(table),
         format: read_format(table),
     }
+}
+
+fn read_statement_log(table: &Table<'_>) -> StatementLog {
+    let slower_than = table.optional("slower_than", value::grace);
+    StatementLog {
+        target: read_target(table),
+        format: read_format(table),
+        slower_than: slower_than.unwrap_or(Duration::ZERO),
+    }
+}
+
+fn read_target(table: &Table<'_>) -> LogTarget {
+    let target = |v: &DeValue<'_>| match value::text(v)? {
+        "stdout" => Ok(LogTarget::Stdout),
+        _ => value::file_path(v).map(LogTarget::File),
+    };
+    table.optional("path", target).unwrap_or(LogTarget::Stdout)
 }
 
 fn read_format(table: &Table<'_>) -> LogFormat {
@@ -173,8 +195,9 @@ struct Pools {
 }
 
 impl Pools {
-    fn read(root: &Table<'_>, report: &Report<'_>) -> Self {
+    fn read<'a>(root: &Table<'a>, listeners: &[Table<'a>], report: &Report<'_>) -> Self {
         let tables = root.tables("pool", &schema::POOL);
+        let usage = Usage::of(listeners, &tables, report);
         let mut names = Unique::default();
         let mut index = HashMap::new();
         let mut read = Vec::with_capacity(tables.len());
@@ -183,7 +206,8 @@ impl Pools {
             if let Some(name) = &name {
                 index.insert(name.clone(), i);
             }
-            read.push(read_pool(table, name, report));
+            let speaks = usage.of_pool(name.as_deref());
+            read.push(read_pool(table, name, speaks, report));
         }
         let spans = tables.iter().map(|table| table.span_of("name")).collect();
         Self { read, index, spans }
@@ -243,11 +267,11 @@ pub(super) fn read_name(
 
 fn read_listeners(
     root: &Table<'_>,
+    tables: &[Table<'_>],
     pools: &Pools,
     claims: &mut Claims,
     report: &Report<'_>,
 ) -> Vec<Option<Listener>> {
-    let tables = root.tables("listener", &schema::LISTENER);
     if !root.has("listener") {
         let complaint = Complaint::new("the file has no [[listener]]");
         let help = "add one: a name, an address to listen on, and the pool behind it";
@@ -268,7 +292,7 @@ fn read_listener(
     claims: &mut Claims,
     report: &Report<'_>,
 ) -> Option<Listener> {
-    const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp)];
+    const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("mysql", Protocol::Mysql)];
     let flag = |key, default| table.optional(key, value::boolean).unwrap_or(default);
     let v6only = flag("v6only", true);
     let defer_accept = flag("defer_accept", false);
@@ -289,6 +313,12 @@ fn read_listener(
         claims.add(claim, report);
     }
     let protocol = table.optional("protocol", value::one_of(PROTOCOLS));
+    if protocol == Some(Protocol::Mysql) && defer_accept {
+        let complaint = Complaint::new("waits for a client that waits for the greeting");
+        let help = "leave it out: in this protocol, the server speaks first";
+        let complaint = complaint.about("defer_accept").help(help);
+        report.error(&table.span_of("defer_accept"), complaint);
+    }
     let max_connections = table.optional("max_connections", value::integer(bounds::CONNECTIONS));
     let backlog = table.optional("backlog", value::integer(bounds::BACKLOG));
     let help = "add `pool = \"...\"`: the name of the [[pool]] that serves it";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Address;
+use super::mysql::{MysqlPool, Role};
 
 /// A whole, valid configuration file. Server addresses may still be host names: see
 /// [`Config::resolve`](super::Config::resolve).
@@ -20,6 +21,8 @@ pub struct Config {
     pub log: Log,
     /// One line per session; `None` when the file has no `[access_log]` table.
     pub access_log: Option<AccessLog>,
+    /// One line per statement; `None` when the file has no `[statement_log]` table.
+    pub statement_log: Option<StatementLog>,
     /// In the order of the file.
     pub listeners: Vec<Listener>,
     /// In the order of the file.
@@ -79,7 +82,7 @@ pub enum LogLevel {
     Error,
 }
 
-/// `log.format` and `access_log.format`.
+/// `format` of each log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -92,14 +95,25 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
     /// Where the lines go.
-    pub target: AccessLogTarget,
+    pub target: LogTarget,
     /// How a line looks.
     pub format: LogFormat,
 }
 
-/// `access_log.path`.
+/// `[statement_log]`: one line per statement of sessions on mysql listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLogTarget {
+pub struct StatementLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Statements that took less are left out; zero: none are.
+    pub slower_than: Duration,
+}
+
+/// `path` of the access log and of the statement log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
     /// `"stdout"`.
     Stdout,
     /// A file, appended to, opened again at each SIGHUP.
@@ -134,6 +148,8 @@ pub struct Listener {
 pub enum Protocol {
     /// Bytes are relayed as they are.
     Tcp,
+    /// Statements are read: writes go to the primary, reads to a replica.
+    Mysql,
 }
 
 /// `[[pool]]`.
@@ -145,8 +161,11 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// What sessions through this pool are held to.
     pub settings: PoolSettings,
-    /// Active checks; `None` when the pool has no `[pool.health_check]` table.
+    /// Active checks; `None` when the pool has no `[pool.health_check]` table. Servers behind a
+    /// mysql listener are always checked.
     pub health_check: Option<HealthCheck>,
+    /// How statements are split; `Some` exactly when a mysql listener uses the pool.
+    pub mysql: Option<MysqlPool>,
     /// At least one, in the order of the file.
     pub servers: Vec<Server>,
 }
@@ -235,6 +254,8 @@ pub enum HealthCheckKind {
         /// Accepted status codes, as inclusive ranges.
         expect: Vec<(u16, u16)>,
     },
+    /// The server greets with a MySQL handshake, which is finished properly.
+    Mysql,
 }
 
 /// `[[pool.server]]`.
@@ -251,6 +272,8 @@ pub struct Server {
     pub max_connections: Option<u32>,
     /// Gets sessions only when no other server of the pool can.
     pub backup: bool,
+    /// What it is to statements; `None` where that is not the configuration's to say.
+    pub role: Option<Role>,
     /// Where the address stands in the file, for errors that appear only when it is resolved.
     pub position: Position,
 }

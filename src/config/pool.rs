@@ -11,39 +11,70 @@ use super::file::read_name;
 use super::model::{
     Algorithm, HealthCheck, HealthCheckKind, Pool, PoolSettings, Server, ServerAddress,
 };
+use super::mysql::{Servers, read_mysql, read_role};
 use super::reader::{Report, Table, Unique};
+use super::usage::Speaks;
 use super::{bounds, schema, value};
+
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+const CHECK_RISE: u8 = 2;
+const CHECK_FALL: u8 = 3;
 
 /// Reads a pool whose name has been read already.
 pub(super) fn read_pool(
     table: &Table<'_>,
     name: Option<String>,
+    speaks: Speaks,
     report: &Report<'_>,
 ) -> Option<Pool> {
     const ALGORITHMS: &[(&str, Algorithm)] = &[("round_robin", Algorithm::RoundRobin)];
     let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
-    let settings = read_settings(table, report);
+    let settings = read_settings(table, speaks, report);
     let check_table = table.table("health_check", &schema::HEALTH_CHECK);
     let health_check = check_table
         .as_ref()
-        .map(|table| read_health_check(table, report));
-    let servers = read_servers(table, report);
+        .map(|table| read_health_check(table, speaks, report));
+    let mysql_table = table.table("mysql", &schema::MYSQL);
+    if let Some(table) = mysql_table.as_ref().filter(|_| speaks == Speaks::Tcp) {
+        let complaint = Complaint::new("[pool.mysql] stands in a pool that no mysql listener uses");
+        let help = "set `protocol = \"mysql\"` on the pool's listener, or leave the table out";
+        report.error(&table.span, complaint.help(help));
+    }
+    let mysql = read_mysql(mysql_table.as_ref(), report);
+    let server_tables = table.tables("server", &schema::SERVER);
+    let servers = read_servers(table, &server_tables, report);
+    Servers {
+        tables: &server_tables,
+        read: &servers,
+    }
+    .check_roles(table, speaks, mysql.as_ref(), report);
     if let Some(table) = check_table.filter(|table| table.has("port")) {
         forbid_ports_of_paths(&table, &servers, report);
     }
+    let is_mysql = speaks == Speaks::Mysql;
     Some(Pool {
         name: name?,
         algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
         settings,
-        health_check,
+        health_check: health_check.or_else(|| is_mysql.then(mysql_health_check)),
+        mysql: match is_mysql {
+            true => Some(mysql?),
+            false => None,
+        },
         servers: servers.into_iter().collect::<Option<_>>()?,
     })
 }
 
-fn read_settings(table: &Table<'_>, report: &Report<'_>) -> PoolSettings {
+fn read_settings(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> PoolSettings {
     let timeout = |key| table.optional(key, value::timeout);
     let minute = Duration::from_secs(60);
-    let idle_timeout = timeout("idle_timeout").unwrap_or(5 * minute);
+    // Pools of applications keep connections for as long as a server lets them: `wait_timeout`.
+    let idle_default = match speaks {
+        Speaks::Mysql => 8 * 60 * minute,
+        Speaks::Tcp | Speaks::Unclear => 5 * minute,
+    };
+    let idle_timeout = timeout("idle_timeout").unwrap_or(idle_default);
     let connect_deadline = timeout("connect_deadline").unwrap_or(Duration::from_secs(5));
     let connect_timeout = timeout("connect_timeout");
     if connect_timeout.is_some_and(|timeout| timeout > connect_deadline) {
@@ -85,13 +116,25 @@ fn read_settings(table: &Table<'_>, report: &Report<'_>) -> PoolSettings {
     }
 }
 
-fn read_health_check(table: &Table<'_>, report: &Report<'_>) -> HealthCheck {
+/// What servers behind a mysql listener are checked by where the file says nothing.
+fn mysql_health_check() -> HealthCheck {
+    HealthCheck {
+        kind: HealthCheckKind::Mysql,
+        interval: CHECK_INTERVAL,
+        timeout: CHECK_TIMEOUT,
+        rise: CHECK_RISE,
+        fall: CHECK_FALL,
+        port: None,
+    }
+}
+
+fn read_health_check(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> HealthCheck {
     let checks_in_a_row = |key, default| {
         let read = value::integer(bounds::CHECKS_IN_A_ROW);
         table.optional(key, read).unwrap_or(default)
     };
     let interval = table.optional("interval", value::timeout);
-    let interval = interval.unwrap_or(Duration::from_secs(2));
+    let interval = interval.unwrap_or(CHECK_INTERVAL);
     let timeout = table.optional("timeout", value::timeout);
     if timeout.is_some_and(|timeout| timeout > interval) {
         let interval = format_duration(interval);
@@ -101,39 +144,64 @@ fn read_health_check(table: &Table<'_>, report: &Report<'_>) -> HealthCheck {
         report.warn(&table.span_of("timeout"), complaint.help(help));
     }
     HealthCheck {
-        kind: read_check_kind(table, report),
+        kind: read_check_kind(table, speaks, report),
         interval,
-        timeout: timeout.unwrap_or(Duration::from_secs(1)),
-        rise: checks_in_a_row("rise", 2),
-        fall: checks_in_a_row("fall", 3),
+        timeout: timeout.unwrap_or(CHECK_TIMEOUT),
+        rise: checks_in_a_row("rise", CHECK_RISE),
+        fall: checks_in_a_row("fall", CHECK_FALL),
         port: table.optional("port", value::integer(bounds::PORT)),
     }
 }
 
-fn read_check_kind(table: &Table<'_>, report: &Report<'_>) -> HealthCheckKind {
-    const TYPES: &[(&str, bool)] = &[("tcp", false), ("http", true)];
-    let http = table.optional("type", value::one_of(TYPES));
+fn read_check_kind(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> HealthCheckKind {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Type {
+        Tcp,
+        Http,
+        Mysql,
+    }
+    const TYPES: &[(&str, Type)] = &[
+        ("tcp", Type::Tcp),
+        ("http", Type::Http),
+        ("mysql", Type::Mysql),
+    ];
+    let written = table.optional("type", value::one_of(TYPES));
     let path = table.optional("path", value::http_path);
     let host = table.optional("host", value::http_field);
     let expect = table.list("expect", value::status_range);
-    if http == Some(true) {
-        let expect = expect.map(|found| found.into_iter().map(|(range, _)| range).collect());
-        return HealthCheckKind::Http {
-            path: path.unwrap_or_else(|| "/".to_owned()),
-            host,
-            expect: expect.unwrap_or_else(|| vec![(200, 399)]),
-        };
+    let default = match speaks {
+        Speaks::Mysql => Type::Mysql,
+        Speaks::Tcp | Speaks::Unclear => Type::Tcp,
+    };
+    let kind = written.unwrap_or(default);
+    if speaks == Speaks::Mysql && kind != Type::Mysql && !table.has("port") {
+        let message = "leaves a handshake of a MySQL server unfinished at every check, and servers \
+                       block hosts that do so (max_connect_errors)";
+        let help = "leave it out, or name the `port` of something else that answers for the server";
+        let complaint = Complaint::new(message).about("type").help(help);
+        report.error(&table.span_of("type"), complaint);
     }
     // A type that is wrong has been recorded, and may have been meant to be "http".
-    let is_tcp = http == Some(false) || !table.has("type");
+    let is_known = written.is_some() || !table.has("type");
     for key in ["path", "host", "expect"] {
-        if is_tcp && table.has(key) {
+        if is_known && kind != Type::Http && table.has(key) {
             let complaint = Complaint::new("means something in HTTP checks only").about(key);
             let help = "add `type = \"http\"`, or leave it out";
             report.error(&table.span_of(key), complaint.help(help));
         }
     }
-    HealthCheckKind::Tcp
+    match kind {
+        Type::Tcp => HealthCheckKind::Tcp,
+        Type::Mysql => HealthCheckKind::Mysql,
+        Type::Http => HealthCheckKind::Http {
+            path: path.unwrap_or_else(|| "/".to_owned()),
+            host,
+            expect: expect.map_or_else(
+                || vec![(200, 399)],
+                |found| found.into_iter().map(|(range, _)| range).collect(),
+            ),
+        },
+    }
 }
 
 /// A check has a port of its own, and there is a server without ports.
@@ -149,8 +217,11 @@ fn forbid_ports_of_paths(table: &Table<'_>, servers: &[Option<Server>], report: 
     }
 }
 
-fn read_servers(table: &Table<'_>, report: &Report<'_>) -> Vec<Option<Server>> {
-    let tables = table.tables("server", &schema::SERVER);
+fn read_servers(
+    table: &Table<'_>,
+    tables: &[Table<'_>],
+    report: &Report<'_>,
+) -> Vec<Option<Server>> {
     if tables.is_empty() {
         if !table.has("server") {
             let complaint = Complaint::new("the pool has no server");
@@ -191,12 +262,14 @@ fn read_server(
     let weight = table.optional("weight", value::integer(bounds::WEIGHT));
     let max_connections = table.optional("max_connections", value::integer(bounds::CONNECTIONS));
     let backup = table.optional("backup", value::boolean);
+    let role = read_role(table);
     Some(Server {
         name: name?,
         address: address?,
         weight: weight.unwrap_or(1),
         max_connections,
         backup: backup.unwrap_or(false),
+        role,
         position: report.position(&span),
     })
 }

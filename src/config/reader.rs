@@ -231,6 +231,16 @@ impl<'a> Table<'a> {
             .is_some_and(|value| !is_empty(value.get_ref()))
     }
 
+    /// The text of `key`, if it is one, without a word about what is wrong with it.
+    pub(super) fn peek(&self, key: &str) -> Option<&'a str> {
+        self.value(key)?.get_ref().as_str()
+    }
+
+    /// Whether `key` stands here, be it known or not.
+    pub(super) fn mentions(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(self.schema.keys.contains(&key), "`{key}` is in no schema");
         self.entries.get(key)

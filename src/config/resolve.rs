@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::Address;
 use super::diagnostic::{Complaint, Diagnostic, Errors, Severity};
 use super::model::{Config, Pool, Position, Server, ServerAddress};
+use super::mysql::{Roles, check_primaries};
 use super::pool::check_weights;
 
 impl Config {
@@ -71,7 +72,7 @@ impl<L: FnMut(&str, u16) -> io::Result<Vec<SocketAddr>>> Resolver<L> {
         }
         self.refuse_equal_addresses(pool, &servers);
         if self.errors.len() == errors_before
-            && let Err(complaint) = check_weights(servers.iter().collect())
+            && let Err(complaint) = check_together(pool, &servers)
             && let Some(first) = servers.first()
         {
             let message = format!("pool {}: {}", pool.name, complaint.message);
@@ -126,6 +127,16 @@ impl<L: FnMut(&str, u16) -> io::Result<Vec<SocketAddr>>> Resolver<L> {
             help: complaint.help,
             excerpt: None,
         });
+    }
+}
+
+/// What servers have to be together, which a name with several addresses may undo.
+fn check_together(pool: &Pool, servers: &[Server]) -> Result<(), Complaint> {
+    let servers: Vec<_> = servers.iter().collect();
+    check_weights(servers.clone())?;
+    match &pool.mysql {
+        Some(mysql) if mysql.roles == Roles::Configured => check_primaries(&servers),
+        _ => Ok(()),
     }
 }
 

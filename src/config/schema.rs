@@ -11,7 +11,15 @@ pub(super) struct Schema {
 
 pub(super) const ROOT: Schema = Schema {
     header: "the file",
-    keys: &["process", "admin", "log", "access_log", "listener", "pool"],
+    keys: &[
+        "process",
+        "admin",
+        "log",
+        "access_log",
+        "statement_log",
+        "listener",
+        "pool",
+    ],
 };
 
 pub(super) const PROCESS: Schema = Schema {
@@ -38,6 +46,11 @@ pub(super) const LOG: Schema = Schema {
 pub(super) const ACCESS_LOG: Schema = Schema {
     header: "[access_log]",
     keys: &["path", "format"],
+};
+
+pub(super) const STATEMENT_LOG: Schema = Schema {
+    header: "[statement_log]",
+    keys: &["path", "format", "slower_than"],
 };
 
 pub(super) const LISTENER: Schema = Schema {
@@ -74,6 +87,7 @@ pub(super) const POOL: Schema = Schema {
         "keepalive_interval",
         "keepalive_probes",
         "health_check",
+        "mysql",
         "server",
     ],
 };
@@ -85,27 +99,78 @@ pub(super) const HEALTH_CHECK: Schema = Schema {
     ],
 };
 
+pub(super) const MYSQL: Schema = Schema {
+    header: "[pool.mysql]",
+    keys: &[
+        "roles",
+        "read_after_write",
+        "gtid_wait",
+        "max_replication_lag",
+        "replica_login_timeout",
+        "login_timeout",
+        "max_unauthenticated_sessions",
+        "classify_bytes_max",
+        "local_infile",
+        "calls_pin",
+        "primary_only_users",
+        "user",
+        "monitor",
+    ],
+};
+
+pub(super) const MYSQL_USER: Schema = Schema {
+    header: "[[pool.mysql.user]]",
+    keys: &["name", "password_file", "password_env", "native_hash"],
+};
+
+pub(super) const MYSQL_MONITOR: Schema = Schema {
+    header: "[pool.mysql.monitor]",
+    keys: &[
+        "user",
+        "password_file",
+        "password_env",
+        "interval",
+        "timeout",
+    ],
+};
+
 pub(super) const SERVER: Schema = Schema {
     header: "[[pool.server]]",
-    keys: &["name", "address", "weight", "max_connections", "backup"],
+    keys: &[
+        "name",
+        "address",
+        "weight",
+        "max_connections",
+        "backup",
+        "role",
+    ],
 };
 
 /// Every table of a file.
-pub(super) const ALL: [&Schema; 9] = [
+pub(super) const ALL: [&Schema; 13] = [
     &ROOT,
     &PROCESS,
     &ADMIN,
     &LOG,
     &ACCESS_LOG,
+    &STATEMENT_LOG,
     &LISTENER,
     &POOL,
     &HEALTH_CHECK,
+    &MYSQL,
+    &MYSQL_USER,
+    &MYSQL_MONITOR,
     &SERVER,
 ];
 
 impl Schema {
     /// What to do about a key that this table does not have.
     pub(super) fn help_for(&self, unknown: &str) -> Option<String> {
+        if unknown == "password" && self.keys.contains(&"password_file") {
+            let help = "a password does not stand in the file: use `password_file`, or \
+                        `password_env` for an environment variable";
+            return Some(help.to_owned());
+        }
         if let Some(known) = nearest(unknown, self.keys.iter().copied()) {
             return Some(format!("did you mean {}?", self.name_of(known)));
         }

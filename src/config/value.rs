@@ -149,13 +149,55 @@ pub(super) fn one_of<T: Copy>(
     }
 }
 
-/// The path of a file to write to.
+/// The path of a file.
 pub(super) fn file_path(value: &DeValue<'_>) -> Read<PathBuf> {
     let path = text(value)?;
     match path.ends_with('/') {
         true => Err(Complaint::new(format!("is {path:?}, which is a directory"))),
         false => Ok(PathBuf::from(path)),
     }
+}
+
+/// The name of an account.
+pub(super) fn account(value: &DeValue<'_>) -> Read<String> {
+    let account = text(value)?;
+    let (count, max) = (account.chars().count(), bounds::ACCOUNT_CHARS_MAX);
+    match count > max {
+        true => Err(Complaint::new(format!(
+            "has {count} characters, but takes at most {max}"
+        ))),
+        false => Ok(account.to_owned()),
+    }
+}
+
+/// The name of an environment variable.
+pub(super) fn variable(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value)?;
+    match name.contains('=') {
+        true => {
+            let complaint = Complaint::new("has an equals sign in it");
+            Err(complaint.help("name the variable; its value stays in the environment"))
+        }
+        false => Ok(name.to_owned()),
+    }
+}
+
+/// A hash of a password. What is wrong with one is not shown: it may be the password itself.
+pub(super) fn native_hash(value: &DeValue<'_>) -> Read<[u8; 20]> {
+    let digits = text(value)?
+        .strip_prefix('*')
+        .unwrap_or_default()
+        .as_bytes();
+    let mut hash = [0; 20];
+    if digits.len() == 2 * hash.len() && digits.iter().all(u8::is_ascii_hexdigit) {
+        let digit = |byte: u8| char::from(byte).to_digit(16).map_or(0, |digit| digit as u8);
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0]) << 4 | digit(pair[1]);
+        }
+        return Ok(hash);
+    }
+    let complaint = Complaint::new("is not \"*\" and 40 hexadecimal digits");
+    Err(complaint.help("copy it from `SHOW CREATE USER` or mysql.user"))
 }
 
 /// The path of an HTTP request.

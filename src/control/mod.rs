@@ -21,6 +21,7 @@ mod registry;
 mod reload;
 mod requests;
 mod resolve;
+mod secrets;
 mod shutdown;
 mod signals;
 mod start;
@@ -45,7 +46,8 @@ pub use self::metrics::{Kind, METRICS, Metric};
 use self::process::Process;
 pub use self::registry::{Lifecycle, Registry, Reloads};
 use self::requests::Requests;
-pub use self::resolve::resolve;
+pub use self::resolve::complete;
+pub use self::secrets::Secrets;
 use self::signals::{Signal, Signals};
 pub use self::signals::{block as block_signals, hold_reloads};
 use crate::config::{Config, Diagnostic, Errors};
@@ -64,12 +66,12 @@ pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
         Some(path) => errors.in_file(path),
         None => errors,
     };
-    // Names are looked up before the signals that end the process are blocked: a resolver that
+    // Names are looked up and passwords read before the signals that end the process are blocked: a resolver that
     // hangs can be interrupted.
-    let config = resolve(config).map_err(in_file)?;
+    let (config, secrets) = complete(config).map_err(in_file)?;
     block_signals()?;
     log::init(&config.log);
-    let process = start::start(config_path, config)?;
+    let process = start::start(config_path, config, secrets)?;
     tokio_uring::start(serve(process))
 }
 

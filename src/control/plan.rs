@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Secrets;
 use super::listen::{Options, Request};
-use crate::balance::{Cursor, Member, Pool, Server};
-use crate::config::{self, Address, Config};
-use crate::worker::{Listener, ListeningSocket, Route, Snapshot};
+use crate::balance::{Cursors, Member, Pool, Server};
+use crate::config::{self, Address, Config, MysqlPool, Roles};
+use crate::worker::{
+    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
+};
 
 /// What exists already, by the identity under which a configuration finds it again.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub(super) struct Known {
     pub(super) listeners: Vec<Arc<Listener>>,
     /// Listeners that were removed and still have sessions.
     pub(super) retired_listeners: Vec<Arc<Listener>>,
+    /// What counts sessions that have not logged in, by the pool's name.
+    pub(super) unauthenticated: HashMap<Arc<str>, Arc<Unauthenticated>>,
     /// What is listened on, by the address as configured.
     pub(super) sockets: HashMap<Address, Options>,
     /// Addresses whose sockets workers may not have closed yet.
@@ -34,6 +39,8 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) pools: Vec<Arc<Pool>>,
+    /// How the statements of each pool's sessions are split, if they are.
+    mysql: Vec<Option<Arc<MysqlRoute>>>,
     pub(super) listeners: Vec<Arc<Listener>>,
     /// Sockets to open.
     pub(super) open: Vec<Request>,
@@ -49,8 +56,9 @@ pub(super) struct Plan {
 /// What a server is, over any number of reloads.
 type ServerId<'a> = (&'a str, &'a str, &'a Address);
 
-/// Compares a configuration, whose names are resolved, with what exists.
-pub(super) fn plan(known: &Known, config: &Config) -> Plan {
+/// Compares a configuration, whose names are resolved and whose passwords are read, with what
+/// exists.
+pub(super) fn plan(known: &Known, config: &Config, secrets: &Secrets) -> Plan {
     let pools = plan_pools(known, config);
     let listeners = plan_listeners(known, config);
     let (open, retune, close) = plan_sockets(known, config);
@@ -62,6 +70,7 @@ pub(super) fn plan(known: &Known, config: &Config) -> Plan {
             .filter(|old| !listeners.iter().any(|new| Arc::ptr_eq(old, new)))
             .cloned()
             .collect(),
+        mysql: plan_mysql(known, config, secrets),
         pools,
         listeners,
         open,
@@ -89,12 +98,32 @@ impl Plan {
                     .iter()
                     .map(|at| Arc::clone(socket(at)))
                     .collect(),
+                mysql: self.mysql[configured.pool].clone(),
             })
         };
         Snapshot {
             generation,
             listeners: routes.map(route).collect(),
             access_log: config.access_log.is_some(),
+        }
+    }
+
+    /// Gives servers the roles that the configuration says. Where it leaves them to the servers,
+    /// those that are known stay until a monitor finds otherwise.
+    pub(super) fn set_roles(&self, config: &Config) {
+        for (pool, configured) in self.pools.iter().zip(&config.pools) {
+            let mysql = configured.mysql.as_ref();
+            let is_followed = |mysql: &MysqlPool| mysql.roles == Roles::FollowReadOnly;
+            let is_followed = mysql.is_some_and(is_followed);
+            let may_lag = mysql.is_some_and(|mysql| mysql.max_replication_lag.is_some());
+            for (member, server) in pool.members().iter().zip(&configured.servers) {
+                if !is_followed {
+                    member.server.set_role(server.role);
+                }
+                if !may_lag {
+                    member.server.set_lagging(false);
+                }
+            }
         }
     }
 }
@@ -140,7 +169,19 @@ fn id(server: &Server) -> ServerId<'_> {
     (server.pool(), server.name(), server.address())
 }
 
-fn cursors(known: &Known, pool: &str) -> [Cursor; 2] {
+fn plan_mysql(known: &Known, config: &Config, secrets: &Secrets) -> Vec<Option<Arc<MysqlRoute>>> {
+    let route = |(pool, rules): (&config::Pool, _)| {
+        let before = known.unauthenticated.get(&*pool.name).cloned();
+        Some(Arc::new(MysqlRoute {
+            rules: Arc::new(rules?),
+            settings: MysqlSettings::new(pool.mysql.as_ref()?, before.unwrap_or_default()),
+        }))
+    };
+    let pools = config.pools.iter().zip(secrets.rules(config));
+    pools.map(route).collect()
+}
+
+fn cursors(known: &Known, pool: &str) -> Cursors {
     let before = known.pools.iter().find(|before| &**before.name() == pool);
     before.map_or_else(Default::default, |before| before.cursors())
 }
@@ -223,6 +264,7 @@ fn removed_servers(known: &Known, pools: &[Arc<Pool>]) -> Vec<(Arc<Server>, Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::Tried;
 
     const TWO_SERVERS: &str = r#"
         [[listener]]
@@ -241,6 +283,11 @@ mod tests {
 
     fn config(text: &str) -> Config {
         Config::parse(text).unwrap()
+    }
+
+    /// A plan for a configuration that names no password.
+    fn plan(known: &Known, config: &Config) -> Plan {
+        super::plan(known, config, &Secrets::read(config).unwrap())
     }
 
     /// What is known once a plan has been carried out.
@@ -262,6 +309,7 @@ mod tests {
             retired_servers: removed.collect(),
             listeners: plan.listeners.clone(),
             retired_listeners: plan.removed_listeners.clone(),
+            unauthenticated: HashMap::new(),
             sockets,
             closing: Vec::new(),
         }
@@ -313,11 +361,10 @@ mod tests {
         for name in ["web-01", "web-02"] {
             assert!(Arc::ptr_eq(&server(&before, name), &server(&after, name)));
         }
-        let [before, _] = before.pools[0].cursors();
-        let [after, _] = after.pools[0].cursors();
+        let pick = |plan: &Plan| plan.pools[0].pick(0, &Tried::default());
         assert_eq!(
-            (before.ticket(), after.ticket()),
-            (0, 1),
+            [pick(&before), pick(&after)],
+            [Ok(0), Ok(1)],
             "one cursor serves both"
         );
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
+use super::capacity::Capacity;
 use super::listen::{OpenSocket, Options};
 use super::plan::Known;
 use super::{AccessLogWriter, Error, Registry};
@@ -39,7 +40,7 @@ pub(super) struct Fixed {
     pub(super) admin: Option<config::Admin>,
     pub(super) log_format: config::LogFormat,
     /// The number of sessions that workers have room for.
-    pub(super) sessions_max: u32,
+    pub(super) capacity: Capacity,
 }
 
 /// What is listened on.
@@ -90,7 +91,15 @@ impl Process {
         let registry = self.registry.borrow();
         let routes = registry.snapshot.listeners.iter();
         let open = self.sockets.open.iter();
+        let mysql = routes.clone().filter_map(|route| {
+            let settings = &route.mysql.as_ref()?.settings;
+            Some((
+                Arc::clone(route.pool.name()),
+                Arc::clone(&settings.unauthenticated),
+            ))
+        });
         Known {
+            unauthenticated: mysql.collect(),
             workers: registry.shared.workers().len(),
             pools: registry.pools.clone(),
             retired_servers: registry.retired_servers.clone(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{AccessLogCounters, Checks};
+use super::{AccessLogCounters, Checks, Secrets};
 use crate::balance::{Pool, Server};
 use crate::config::Config;
 use crate::worker::{Listener, Shared, Snapshot};
@@ -17,6 +17,8 @@ pub struct Registry {
     pub shared: Arc<Shared>,
     /// The configuration that runs, with all names resolved.
     pub config: Config,
+    /// The passwords that it names.
+    pub secrets: Secrets,
     /// In the order of `config.pools`; those that no listener uses are here, too.
     pub pools: Vec<Arc<Pool>>,
     /// The snapshot the workers have, or are about to look at.
@@ -66,6 +68,7 @@ impl Registry {
             snapshot: shared.snapshot(),
             shared,
             config,
+            secrets: Secrets::default(),
             pools,
             retired_listeners: Vec::new(),
             retired_servers: Vec::new(),

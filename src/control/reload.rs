@@ -7,17 +7,21 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::capacity::descriptors_per_session;
 use super::listen::{self, OpenSocket};
 use super::plan::{Plan, plan};
 use super::process::{Fixed, Process};
-use super::{Error, OpenedAccessLog, log, resolve};
+use super::{Error, OpenedAccessLog, Secrets, complete, log};
 use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
 use crate::worker::Shared;
 
-/// A configuration as read, its names resolved, with its warnings; or all that is wrong with it.
-pub(super) type Read = Result<(Config, Vec<Diagnostic>), String>;
+/// A configuration as read and completed, with its warnings; or all that is wrong with it.
+pub(super) type Read = Result<(Complete, Vec<Diagnostic>), String>;
 
-/// Reads a configuration file and resolves its names, on a thread of its own: the resolver blocks.
+/// A configuration with everything that it names.
+type Complete = (Config, Secrets);
+
+/// Reads a configuration file and what it names, on a thread of its own: the resolver blocks.
 pub(super) fn start_reading(path: &Path) -> oneshot::Receiver<Read> {
     let (send, receive) = oneshot::channel();
     let path = path.to_owned();
@@ -34,8 +38,8 @@ fn read(path: &Path) -> Read {
         LoadError::Invalid(errors) => in_one_line(&errors),
         error @ LoadError::Read { .. } => error.to_string(),
     })?;
-    let resolved = resolve(config).map_err(|errors| in_one_line(&errors.in_file(path)))?;
-    Ok((resolved, warnings))
+    let complete = complete(config).map_err(|errors| in_one_line(&errors.in_file(path)))?;
+    Ok((complete, warnings))
 }
 
 fn in_one_line(errors: &Errors) -> String {
@@ -56,8 +60,8 @@ fn one_line(diagnostic: &Diagnostic) -> String {
 /// Applies what was read, or says why not. `None`: nothing could be read at all.
 pub(super) fn finish(process: &mut Process, read: Option<Read>) {
     let read = read.unwrap_or_else(|| Err("no thread could be started to read it".to_owned()));
-    let applied = read.and_then(|(config, warnings)| {
-        let changes = apply(process, config).map_err(|error| error.to_string())?;
+    let applied = read.and_then(|(complete, warnings)| {
+        let changes = apply(process, complete).map_err(|error| error.to_string())?;
         Ok((changes, warnings))
     });
     let registry = &mut *process.registry.borrow_mut();
@@ -84,14 +88,13 @@ pub(super) fn log_warnings(warnings: &[Diagnostic]) {
     }
 }
 
-/// Makes `config`, whose names are resolved, the running configuration. Returns what that changes,
-/// for the log.
+/// Makes it the running configuration. Returns what that changes, for the log.
 ///
 /// # Errors
 /// When a socket cannot be opened; nothing has changed then.
-fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
+fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, Error> {
     let known = process.known();
-    let plan = plan(&known, &config);
+    let plan = plan(&known, &config, &secrets);
     let opened = listen::bind_all(&plan.open, known.workers)?;
     let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
     // Last: who has connected would be reset if anything were refused after it.
@@ -101,9 +104,11 @@ fn apply(process: &mut Process, config: Config) -> Result<String, Error> {
     exchange_sockets(process, &plan, opened);
     set_limits(process, &plan, &config);
     set_servers(&process.shared(), &plan);
+    plan.set_roles(&config);
     log::set_level(config.log.level);
     process.access_log.install(access_log);
     publish(process, plan, config);
+    process.registry.borrow_mut().secrets = secrets;
     process.registry.borrow().checks.reconfigured();
     Ok(changes)
 }
@@ -147,7 +152,10 @@ fn set_limits(process: &Process, plan: &Plan, config: &Config) {
         let limit = configured.max_connections.unwrap_or(u32::MAX);
         listener.gate.set_limit(limit);
     }
-    let sessions_max = process.fixed.sessions_max;
+    let sessions_max = process
+        .fixed
+        .capacity
+        .sessions_with(descriptors_per_session(config));
     let total = config.process.max_connections.unwrap_or(sessions_max);
     process.shared().total.set_limit(total.min(sessions_max));
 }
@@ -196,7 +204,8 @@ fn publish(process: &mut Process, plan: Plan, config: Config) {
 fn needs_restart(fixed: &Fixed, config: &Config) -> Vec<&'static str> {
     let (before, after) = (&fixed.process, &config.process);
     let sessions = after.max_connections.unwrap_or(u32::MAX);
-    let raised = after.max_connections != before.max_connections && sessions > fixed.sessions_max;
+    let raised =
+        after.max_connections != before.max_connections && sessions > fixed.capacity.sessions_max;
     let differences = [
         ("process.workers", after.workers != before.workers),
         (

@@ -1,4 +1,4 @@
-//! Names to addresses, by the system's resolver: /etc/hosts, DNS, whatever the host is set up for.
+//! What a configuration only names. Names to addresses, by the system's resolver: /etc/hosts, DNS, whatever the host is set up for.
 //! It blocks, for seconds where a name server is gone, so it is asked for several names at a time,
 //! and never on the control thread once that serves.
 
@@ -8,16 +8,27 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::Secrets;
 use crate::config::{Config, Errors};
 use crate::limits::RESOLVER_THREADS;
 
 type Answers = HashMap<(String, u16), io::Result<Vec<SocketAddr>>>;
 
-/// Puts addresses in place of names. Blocks.
+/// Fetches what a configuration only names: puts addresses in place of host names, and reads
+/// passwords. Blocks.
 ///
 /// # Errors
-/// All names that do not resolve, and what is wrong with the addresses of those that do.
-pub fn resolve(config: Config) -> Result<Config, Errors> {
+/// All names that do not resolve, what is wrong with the addresses of those that do, and all
+/// passwords that cannot be read.
+pub fn complete(config: Config) -> Result<(Config, Secrets), Errors> {
+    match (Secrets::read(&config), resolve(config)) {
+        (Ok(secrets), Ok(config)) => Ok((config, secrets)),
+        (Err(secrets), Err(names)) => Err(secrets.and(names)),
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    }
+}
+
+fn resolve(config: Config) -> Result<Config, Errors> {
     let names = config.hosts().map(|(host, port)| (host.to_owned(), port));
     let mut answers = look_up(names.collect());
     config.resolve(|host, port| {

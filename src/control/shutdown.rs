@@ -109,6 +109,7 @@ fn without_sockets(snapshot: &Snapshot) -> Snapshot {
             generation,
             pool: Arc::clone(&route.pool),
             sockets: Vec::new(),
+            mysql: route.mysql.clone(),
         })
     };
     Snapshot {

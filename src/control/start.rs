@@ -7,20 +7,25 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::capacity::{Capacity, raise_descriptor_limit};
+use super::capacity::{Capacity, descriptors_per_session, raise_descriptor_limit};
 use super::cpus::{Cpus, WorkerCpus};
 use super::plan::{Known, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
-use super::{AccessLogWriter, Error, OpenedAccessLog, Registry, listen, port_holder};
+use super::{AccessLogWriter, Error, OpenedAccessLog, Registry, Secrets, listen, port_holder};
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
 
-/// Starts everything but the control thread's own loop. Names are resolved, signals blocked.
-pub(super) fn start(config_path: Option<&Path>, config: Config) -> Result<Process, Error> {
+/// Starts everything but the control thread's own loop. Names are resolved, passwords read,
+/// signals blocked.
+pub(super) fn start(
+    config_path: Option<&Path>,
+    config: Config,
+    secrets: Secrets,
+) -> Result<Process, Error> {
     let features = worker::probe()?;
     let cpus = Cpus::detect().place(config.process.workers, config.process.pin_workers);
     let capacity = capacity(&config, cpus.0.len())?;
-    let mut process = prepare(config_path, config, cpus.0.len(), capacity.sessions_max)?;
+    let mut process = prepare(config_path, (config, secrets), cpus.0.len(), capacity)?;
     process.workers = spawn(&process.shared(), &cpus, capacity, features)?;
     announce(&process, &cpus, capacity);
     Ok(process)
@@ -29,15 +34,15 @@ pub(super) fn start(config_path: Option<&Path>, config: Config) -> Result<Proces
 /// The process as it is before its worker threads run.
 pub(super) fn prepare(
     config_path: Option<&Path>,
-    config: Config,
+    (config, secrets): (Config, Secrets),
     workers: usize,
-    sessions_max: u32,
+    capacity: Capacity,
 ) -> Result<Process, Error> {
     let nothing = Known {
         workers,
         ..Known::default()
     };
-    let plan = plan(&nothing, &config);
+    let plan = plan(&nothing, &config, &secrets);
     let mut sockets = Sockets::default();
     let opened = listen::bind_all_at_start(&plan.open, workers)?;
     let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
@@ -47,13 +52,15 @@ pub(super) fn prepare(
     let addresses = plan.open.iter().map(|request| request.address.clone());
     sockets.open.extend(addresses.zip(opened));
 
+    plan.set_roles(&config);
     let snapshot = plan.snapshot(1, &config, |address| &sockets.open[address].socket);
-    let shared = Shared::new(snapshot, workers, sessions_max)
+    let shared = Shared::new(snapshot, workers, capacity.sessions_max)
         .map_err(Error::internal("cannot make the workers' mailboxes"))?;
     let shared = Arc::new(shared);
     let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
         .map_err(Error::internal("cannot start the access log's thread"))?;
     let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools);
+    registry.secrets = secrets;
     registry.access_log = access_log.counters();
     Ok(Process {
         sockets,
@@ -64,7 +71,7 @@ pub(super) fn prepare(
             process: registry.config.process.clone(),
             admin: registry.config.admin.clone(),
             log_format: registry.config.log.format,
-            sessions_max,
+            capacity,
         },
         published_at_ms: shared.now_ms(),
         config_path: config_path.map(Path::to_owned),
@@ -109,6 +116,7 @@ fn capacity(config: &Config, workers: usize) -> Result<Capacity, Error> {
         workers,
         listening_sockets,
         max_connections,
+        descriptors_per_session(config),
     )?)
 }
 

@@ -32,6 +32,7 @@ pub(super) fn registry_with(
         generation: 1,
         pool: Arc::clone(&pool),
         sockets: vec![Arc::new(listening)],
+        mysql: None,
     };
     let snapshot = Snapshot {
         generation: 1,
@@ -88,7 +89,7 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .retired_listeners
             .push(Arc::new(Listener::new("old", u32::MAX, WORKERS)));
         registry.config.access_log = Some(config::AccessLog {
-            target: config::AccessLogTarget::Stdout,
+            target: config::LogTarget::Stdout,
             format: config::LogFormat::Text,
         });
     }
@@ -148,12 +149,14 @@ fn config(health_check: Option<HealthCheck>) -> Config {
             format: config::LogFormat::Text,
         },
         access_log: None,
+        statement_log: None,
         listeners: Vec::new(),
         pools: vec![config::Pool {
             name: "web".into(),
             algorithm: config::Algorithm::RoundRobin,
             settings: settings(),
             health_check,
+            mysql: None,
             servers: Vec::new(),
         }],
     }

@@ -101,6 +101,11 @@ impl fmt::Debug for Password {
 pub struct NativeHash(Zeroizing<[u8; 20]>);
 
 impl NativeHash {
+    /// Takes a hash over.
+    pub fn new(hash: [u8; 20]) -> Self {
+        Self(Zeroizing::new(hash))
+    }
+
     /// From `*` and 40 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('*')?;

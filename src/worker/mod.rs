@@ -42,7 +42,9 @@ use crate::sys;
 pub use self::gate::Gate;
 pub(crate) use self::kernel::Pipe;
 pub use self::shared::{Command, Mailbox, Notices, Records, Shared, StopReason};
-pub use self::snapshot::{Listener, ListeningSocket, Route, Snapshot};
+pub use self::snapshot::{
+    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
+};
 
 /// What the kernel's io_uring can do beyond what ringway needs; found by [`probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@
 mod render;
 
 use super::settings::{self, Setting};
-use super::{Address, Config, Listener, Pool, Server};
+use super::{Address, Config, Listener, MysqlUser, Pool, Server};
 
 /// What is different between two configurations. Whatever is equal is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Of `[process]`, `[admin]`, `[log]` and `[access_log]`, each key with its table.
+    /// Of `[process]`, `[admin]` and the logs, each key with its table.
     pub settings: Vec<SettingChange>,
     /// Listeners that came, went or changed, in the order of the new configuration; those that
     /// went come last.
@@ -81,6 +81,8 @@ pub enum PoolChange {
         changed: Vec<ServerChange>,
         /// The pool's own keys.
         settings: Vec<SettingChange>,
+        /// Accounts of its mysql table.
+        users: Vec<UserChange>,
     },
     /// It is gone.
     Removed {
@@ -111,6 +113,26 @@ pub struct ServerChange {
     pub settings: Vec<SettingChange>,
 }
 
+/// What happens to an account; of its secret nothing is told but that it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// It is new.
+    Added {
+        /// Its name.
+        name: String,
+    },
+    /// It is the same account with another secret, or its secret comes from elsewhere.
+    Secret {
+        /// Its name.
+        name: String,
+    },
+    /// It is gone.
+    Removed {
+        /// Its name.
+        name: String,
+    },
+}
+
 /// Compares two configurations in which names have been resolved.
 ///
 /// # Panics
@@ -132,6 +154,10 @@ fn global_settings(old: &Config, new: &Config) -> Vec<SettingChange> {
             (
                 "access_log",
                 settings::of_access_log(config.access_log.as_ref()),
+            ),
+            (
+                "statement_log",
+                settings::of_statement_log(config.statement_log.as_ref()),
             ),
         ]
     };
@@ -222,6 +248,8 @@ fn pool_change(old: &Pool, new: &Pool) -> Option<PoolChange> {
     let removed = missing_in(&new_ids, &old_ids);
     let mut settings = changed(settings::of_pool(old), settings::of_pool(new));
     settings.extend(health_check_changes(old, new));
+    settings.extend(mysql_changes(old, new));
+    let users = user_changes(old, new);
     let mut changed_servers = Vec::new();
     for (server, id) in new.servers.iter().zip(new_ids) {
         let same = |old: &&Server| server_id(&new.name, old) == id;
@@ -237,12 +265,14 @@ fn pool_change(old: &Pool, new: &Pool) -> Option<PoolChange> {
         }
     }
     let servers_differ = !(added.is_empty() && removed.is_empty() && changed_servers.is_empty());
-    (servers_differ || !settings.is_empty()).then(|| PoolChange::Changed {
+    let differs = servers_differ || !settings.is_empty() || !users.is_empty();
+    differs.then(|| PoolChange::Changed {
         name: new.name.clone(),
         added,
         removed,
         changed: changed_servers,
         settings,
+        users,
     })
 }
 
@@ -260,6 +290,43 @@ fn health_check_changes(old: &Pool, new: &Pool) -> Vec<SettingChange> {
         vec![("health_check", kind)]
     };
     changed(check(old), check(new))
+}
+
+/// A table that comes or goes with its listener is one change, not one for each of its keys.
+fn mysql_changes(old: &Pool, new: &Pool) -> Vec<SettingChange> {
+    if let (Some(old), Some(new)) = (&old.mysql, &new.mysql) {
+        return changed(settings::of_mysql(old), settings::of_mysql(new));
+    }
+    let roles = |pool: &Pool| {
+        let roles = pool
+            .mysql
+            .as_ref()
+            .map(|mysql| settings::roles(mysql.roles));
+        vec![("mysql.roles", roles.map(str::to_owned))]
+    };
+    changed(roles(old), roles(new))
+}
+
+/// In the order of the new configuration; those that went come last.
+fn user_changes(old: &Pool, new: &Pool) -> Vec<UserChange> {
+    let users = |pool: &Pool| pool.mysql.as_ref().map(|mysql| mysql.users.clone());
+    let [old, new] = [old, new].map(|pool| users(pool).unwrap_or_default());
+    let change = |user: &MysqlUser| {
+        let name = user.name.clone();
+        match old.iter().find(|old| old.name == name) {
+            None => Some(UserChange::Added { name }),
+            Some(old) if old.secret != user.secret => Some(UserChange::Secret { name }),
+            Some(_) => None,
+        }
+    };
+    let mut changes: Vec<_> = new.iter().filter_map(change).collect();
+    let gone = old
+        .iter()
+        .filter(|old| new.iter().all(|new| new.name != old.name));
+    changes.extend(gone.map(|user| UserChange::Removed {
+        name: user.name.clone(),
+    }));
+    changes
 }
 
 fn server_ids(pool: &Pool) -> Vec<ServerId> {

@@ -1,7 +1,7 @@
 //! A difference in one line: `pool web: + web-03 (10.0.0.13:80), - web-02 (41 sessions drain);
 //! listener api opened on 0.0.0.0:8080`.
 
-use super::{Difference, ListenerChange, PoolChange, ServerId, SettingChange};
+use super::{Difference, ListenerChange, PoolChange, ServerId, SettingChange, UserChange};
 use crate::config::Address;
 
 impl Difference {
@@ -67,6 +67,7 @@ fn render_pool(change: &PoolChange, sessions: &impl Fn(&ServerId) -> u64) -> Str
             removed,
             changed,
             settings,
+            users,
         } => {
             let mut parts: Vec<_> = added.iter().map(comes).collect();
             parts.extend(removed.iter().map(drains));
@@ -75,8 +76,17 @@ fn render_pool(change: &PoolChange, sessions: &impl Fn(&ServerId) -> u64) -> Str
                 format!("{} {}", change.server.name, joined(settings))
             }));
             parts.extend(settings.iter().map(render_setting));
+            parts.extend(users.iter().map(render_user));
             format!("pool {name}: {}", joined(parts))
         }
+    }
+}
+
+fn render_user(change: &UserChange) -> String {
+    match change {
+        UserChange::Added { name } => format!("+ user {name}"),
+        UserChange::Secret { name } => format!("user {name}: secret"),
+        UserChange::Removed { name } => format!("- user {name}"),
     }
 }
 

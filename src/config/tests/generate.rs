@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use crate::config::settings::{self, Setting};
 use crate::config::{
-    AccessLog, AccessLogTarget, Address, Admin, Algorithm, Config, HealthCheck, HealthCheckKind,
-    Listener, Log, LogFormat, LogLevel, Pool, PoolSettings, Position, Process, Protocol, Server,
+    AccessLog, Address, Admin, Algorithm, Config, HealthCheck, HealthCheckKind, Listener, Log,
+    LogFormat, LogLevel, LogTarget, Pool, PoolSettings, Position, Process, Protocol, Server,
     ServerAddress, Workers,
 };
 
@@ -139,8 +139,8 @@ fn logs() -> impl Strategy<Value = Log> {
 
 fn access_logs() -> impl Strategy<Value = AccessLog> {
     let target = prop_oneof![
-        Just(AccessLogTarget::Stdout),
-        Just(AccessLogTarget::File(PathBuf::from("/var/log/a.log"))),
+        Just(LogTarget::Stdout),
+        Just(LogTarget::File(PathBuf::from("/var/log/a.log"))),
     ];
     (target, formats()).prop_map(|(target, format)| AccessLog { target, format })
 }

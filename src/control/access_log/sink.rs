@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{AccessLogCounters, line};
-use crate::config::{AccessLog, AccessLogTarget};
+use crate::config::{AccessLog, LogTarget};
 use crate::limits::{ACCESS_LOG_BATCH_BYTES, ACCESS_LOG_REOPEN, ACCESS_LOG_WARNING};
 use crate::telemetry::SessionRecord;
 
@@ -119,12 +119,12 @@ impl Sink {
     }
 }
 
-fn open(target: &AccessLogTarget) -> io::Result<File> {
+fn open(target: &LogTarget) -> io::Result<File> {
     let path = match target {
-        AccessLogTarget::Stdout => {
+        LogTarget::Stdout => {
             return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
         }
-        AccessLogTarget::File(path) => path,
+        LogTarget::File(path) => path,
     };
     // Non-blocking, because opening a named pipe that nobody reads would never return.
     let file = OpenOptions::new()
@@ -139,10 +139,10 @@ fn open(target: &AccessLogTarget) -> io::Result<File> {
     Ok(file)
 }
 
-pub(super) fn describe(target: &AccessLogTarget) -> String {
+pub(super) fn describe(target: &LogTarget) -> String {
     match target {
-        AccessLogTarget::Stdout => "stdout".into(),
-        AccessLogTarget::File(path) => path.display().to_string(),
+        LogTarget::Stdout => "stdout".into(),
+        LogTarget::File(path) => path.display().to_string(),
     }
 }
 

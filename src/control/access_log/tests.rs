@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::config::{AccessLogTarget, LogFormat};
+use crate::config::{LogFormat, LogTarget};
 use crate::telemetry::{Phase, Reason, SessionRecord, Who};
 use crate::worker::Snapshot;
 
@@ -38,7 +38,7 @@ fn record(tries: u8) -> SessionRecord {
 
 fn file(path: &Path) -> AccessLog {
     AccessLog {
-        target: AccessLogTarget::File(path.to_owned()),
+        target: LogTarget::File(path.to_owned()),
         format: LogFormat::Text,
     }
 }

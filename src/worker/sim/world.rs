@@ -356,5 +356,6 @@ fn route(listener: &Arc<Listener>, servers: &[Arc<Server>]) -> Arc<Route> {
         generation: 1,
         pool: Arc::new(Pool::new("sim", settings, members, Default::default())),
         sockets: vec![Arc::new(socket)],
+        mysql: None,
     })
 }
