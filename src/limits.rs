@@ -259,6 +259,27 @@ pub const SECRET_BYTES_MAX: usize = 1024;
 /// shorter; what is longer is an INSERT of many rows.
 pub const CLASSIFY_BYTES_MAX: usize = 64 * 1024;
 
+/// What a session may have done to its state while its replica can still be replaced by another.
+/// Applications set a handful of variables; what is longer is a loop.
+pub const JOURNAL_BYTES_MAX: usize = 64 * 1024;
+
+/// Texts of prepared statements that are kept for one session, to prepare them at a replica. More
+/// statements than fit run on the primary.
+pub const PREPARED_TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is kept of the names of a session's own transactions. MySQL names each with 40 bytes; a
+/// session that has written more since its last read is sent to the primary.
+pub const GTID_BYTES_MAX: usize = 4096;
+
+/// What a server may answer to a question of ringway's own: one column, one row.
+pub const OWN_REPLY_BYTES_MAX: usize = 512;
+
+/// What stays allocated, between two commands, of the memory for one that is held.
+pub const HELD_BYTES_KEPT: usize = 512;
+
+/// How long a session that lost its replica waits before another one is opened for it.
+pub const REPLICA_RETRY_US: u64 = 5_000_000;
+
 const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"

@@ -47,6 +47,7 @@ pub mod route;
 mod scan;
 pub mod server_login;
 mod set;
+pub mod splitter;
 mod statement;
 #[cfg(test)]
 mod tests;

@@ -230,6 +230,14 @@ impl State {
         self.primary.has(StatusFlags::IN_TRANSACTION) || self.in_replica_transaction()
     }
 
+    /// Whether one is open on this server.
+    pub const fn in_transaction_at(&self, server: Server) -> bool {
+        match server {
+            Server::Primary => self.primary.has(StatusFlags::IN_TRANSACTION),
+            Server::Replica => self.in_replica_transaction(),
+        }
+    }
+
     const fn in_replica_transaction(&self) -> bool {
         self.has_replica && self.replica.has(StatusFlags::IN_TRANSACTION)
     }

@@ -1,0 +1,686 @@
+//! One command from its decision to the end of its reply, with what has to happen before it.
+
+use super::kill::Kill;
+use super::prepared::{Binding, set_statement_id, with_types};
+use super::server::{Connection, Duty, Purpose};
+use super::{Order, Phase, Splitter, Tracking, Written, gtid, peer, server_of};
+use crate::config::ReadAfterWrite;
+use crate::mysql::capabilities::Capabilities;
+use crate::mysql::command::{Command, Reply};
+use crate::mysql::framer::Framer;
+use crate::mysql::login::Peer;
+use crate::mysql::packet::{HEADER_BYTES, write_command};
+use crate::mysql::route::{self, Decision, Server, StatusFlags, Target};
+use crate::mysql::statement::{Hint, Kind, Statement};
+use crate::limits::HELD_BYTES_KEPT;
+use crate::telemetry::RouteReason;
+
+/// A command of the client's, as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) command: Command,
+    pub(super) reply: Reply,
+    pub(super) statement: Statement,
+    /// Whether it is a statement, to metrics and logs.
+    pub(super) is_counted: bool,
+    /// The prepared statement that it is about, by the client's id.
+    pub(super) prepared: Option<u32>,
+    /// What it prepares.
+    pub(super) prepares: Option<Statement>,
+    /// It may open a cursor.
+    pub(super) opens_cursor: bool,
+    /// It cannot run at the replica, whatever it is.
+    pub(super) keeps_to_primary: bool,
+    /// Where it goes, if that is not for the rules to say.
+    pub(super) decision: Option<Decision>,
+    /// What it is to end, if it is a `KILL` that says so.
+    pub(super) kill: Option<Kill>,
+    /// Whether it allows several statements in one: `COM_SET_OPTION`.
+    pub(super) multi_statements: bool,
+}
+
+/// A command that is being dealt with.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) ask: Ask,
+    pub(super) decision: Decision,
+    /// The number of the reply's first packet.
+    pub(super) sequence: u8,
+    is_long: bool,
+    began_us: u64,
+    step: Step,
+    /// The replica has been asked whether it has the session's own writes.
+    caught_up: bool,
+    /// How the replies ended: primary, replica. An error is its number.
+    pub(super) outcomes: [Option<Outcome>; 2],
+    replayed: bool,
+    /// It is the last entry of the journal.
+    is_journalled: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Something has to be done first; the command is held.
+    Preparing,
+    /// It has been sent.
+    Running,
+}
+
+/// How a server's reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Well.
+    Ok,
+    /// With this error.
+    Error(u16),
+}
+
+/// A statement that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Where it went, and why.
+    pub target: Target,
+    /// See [`Finished::target`].
+    pub reason: RouteReason,
+    /// Who answered; `None`: ringway did.
+    pub server: Option<Server>,
+    /// From the command to the end of the reply, in microseconds.
+    pub duration_us: u64,
+    /// Whether the answer was an error.
+    pub failed: bool,
+}
+
+impl Decision {
+    /// To one server, whatever the rules say.
+    pub(super) const fn to(server: Server, reason: RouteReason) -> Self {
+        let target = match server {
+            Server::Primary => Target::Primary,
+            Server::Replica => Target::Replica,
+        };
+        Self {
+            target,
+            reason,
+            answer: Some(server),
+            ends_replica_transaction: false,
+        }
+    }
+
+    /// To nobody.
+    pub(super) const fn refused(reason: RouteReason) -> Self {
+        Self {
+            target: Target::Refused,
+            reason,
+            answer: None,
+            ends_replica_transaction: false,
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn is_running(&self) -> bool {
+        self.step == Step::Running
+    }
+
+    pub(super) const fn outcome(&self, server: Server) -> Option<Outcome> {
+        let [primary, replica] = self.outcomes;
+        match server {
+            Server::Primary => primary,
+            Server::Replica => replica,
+        }
+    }
+
+    pub(super) fn set_outcome(&mut self, server: Server, outcome: Outcome) {
+        let [primary, replica] = &mut self.outcomes;
+        match server {
+            Server::Primary => *primary = Some(outcome),
+            Server::Replica => *replica = Some(outcome),
+        }
+    }
+
+    /// Whether it may run again: a proven read, outside transactions, of which the client has not
+    /// heard yet.
+    pub(super) fn may_run_again(&self) -> bool {
+        self.ask.statement.kind == Kind::Read
+            && self.ask.is_execution()
+            && self.decision.reason != RouteReason::ReadOnlyTransaction
+            && !self.ask.opens_cursor
+            && !self.is_long
+            && !self.replayed
+    }
+}
+
+impl Splitter {
+    /// Decides about a command and sets it going.
+    pub(super) fn begin(
+        &mut self,
+        ask: Ask,
+        sequence: u8,
+        is_long: bool,
+        packet: &mut [u8],
+        now_us: u64,
+        orders: &mut Vec<Order>,
+    ) -> Option<Peer> {
+        self.reconsider_replica(now_us);
+        if let Some(lost) = self.transaction_lost() {
+            self.refuse_lost(lost, sequence, orders);
+            return None;
+        }
+        let decision = match ask.decision {
+            Some(decision) => self.within_reach(decision),
+            None => self.decide(&ask, now_us),
+        };
+        let refused = decision.target == Target::Refused;
+        self.exchange = Some(Exchange {
+            ask,
+            decision,
+            sequence,
+            is_long,
+            began_us: now_us,
+            step: Step::Preparing,
+            caught_up: false,
+            outcomes: [None; 2],
+            replayed: false,
+            is_journalled: false,
+        });
+        if is_long {
+            self.framer = Framer::default();
+            self.follow(packet, None);
+            self.phase = Phase::Streaming(None);
+        }
+        if refused {
+            self.refuse(now_us, orders);
+            return None;
+        }
+        if self.prepares_first(orders) {
+            self.held.clear();
+            self.held.extend_from_slice(packet);
+            return None;
+        }
+        self.run(packet, now_us, orders)
+    }
+
+    fn decide(&self, ask: &Ask, now_us: u64) -> Decision {
+        if !ask.is_counted && ask.statement.kind == Kind::Primary {
+            return self.within_reach(Decision::to(Server::Primary, ask.statement.reason));
+        }
+        let decision = self.state.route(&ask.statement, self.own_writes(now_us));
+        if decision.target == Target::Intercept {
+            // The primary does it; what it means for the replica is seen to when it has.
+            return self.within_reach(Decision::to(Server::Primary, decision.reason));
+        }
+        if ask.keeps_to_primary && decision.answer == Some(Server::Replica) {
+            return match self.state.in_transaction() || !self.is_open(Server::Primary) {
+                true => Decision::refused(RouteReason::PreparedText),
+                false => Decision::to(Server::Primary, RouteReason::PreparedText),
+            };
+        }
+        if ask.keeps_to_primary && decision.target == Target::Both {
+            return self.within_reach(Decision::to(Server::Primary, decision.reason));
+        }
+        decision
+    }
+
+    /// A decision that was not made by the rules still has to do with what there is.
+    fn within_reach(&self, decision: Decision) -> Decision {
+        match (decision.target, self.is_open(Server::Primary)) {
+            (Target::Primary, false) => Decision::refused(RouteReason::PrimaryLost),
+            (Target::Both, false) => Decision::to(Server::Replica, decision.reason),
+            _ => decision,
+        }
+    }
+
+    /// Whether the command goes to the replica, alone or too.
+    fn needs_replica(&self) -> bool {
+        let Some(exchange) = &self.exchange else {
+            return false;
+        };
+        let decision = &exchange.decision;
+        let target = server_of(decision.target, decision.answer);
+        target == Some(Server::Replica)
+            || (decision.target == Target::Both && self.is_open(Server::Replica))
+    }
+
+    /// Whether something has to be done before the command can run; it is set going then.
+    fn prepares_first(&mut self, orders: &mut Vec<Order>) -> bool {
+        let Some(exchange) = &self.exchange else {
+            return false;
+        };
+        let (ends_transaction, prepared) =
+            (exchange.decision.ends_replica_transaction, exchange.ask.prepared);
+        let executes = exchange.ask.command == Command::StmtExecute;
+        if self.tracking == Tracking::Wanted && self.is_open(Server::Primary) {
+            self.tracking = Tracking::Settled;
+            let version = self.established.version.clone();
+            self.ask_ourselves(Server::Primary, Purpose::Track, gtid::tracking(&version), orders);
+            return true;
+        }
+        if ends_transaction && self.is_open(Server::Replica) {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.decision.ends_replica_transaction = false;
+            }
+            self.ask_ourselves(Server::Replica, Purpose::EndTransaction, b"COMMIT", orders);
+            return true;
+        }
+        if !self.needs_replica() {
+            return false;
+        }
+        if self.replica.is_busy() {
+            return true;
+        }
+        match self.replica.connection {
+            Connection::Open => {}
+            Connection::Opening => return true,
+            Connection::Possible => {
+                self.replica.connection = Connection::Opening;
+                orders.push(Order::OpenReplica);
+                return true;
+            }
+            Connection::Closed => return false,
+        }
+        if let Some(question) = self.catching_up() {
+            self.gathered.clear();
+            self.ask_ourselves(Server::Replica, Purpose::CatchUp, &question, orders);
+            return true;
+        }
+        let id = prepared.filter(|_| executes);
+        let unprepared = id.and_then(|id| self.prepared.get(id).map(|known| (id, known)));
+        if let Some((id, known)) = unprepared
+            && known.replica_id().is_none()
+            && let Some(text) = known.text()
+        {
+            let text = text.to_vec();
+            self.prepare_at_replica(id, &text, orders);
+            return true;
+        }
+        false
+    }
+
+    /// What the replica has to be asked before it may read for a session that has written.
+    fn catching_up(&self) -> Option<Vec<u8>> {
+        let exchange = self.exchange.as_ref()?;
+        let vouched = exchange.ask.statement.hint == Some(Hint::Replica);
+        let within = self.state.in_transaction();
+        let both = exchange.decision.target == Target::Both;
+        let Written::Gtids(gtids) = &self.own_writes else {
+            return None;
+        };
+        let asks = !exchange.caught_up && !vouched && !within && !both;
+        asks.then(|| gtid::question(gtids, self.settings.gtid_wait))
+    }
+
+    /// Asks a server something of ringway's own.
+    pub(super) fn ask_ourselves(
+        &mut self,
+        server: Server,
+        purpose: Purpose,
+        statement: &[u8],
+        orders: &mut Vec<Order>,
+    ) {
+        let mut packet = Vec::new();
+        let attributes = self.established.capabilities;
+        let attributes = attributes.contains(Capabilities::QUERY_ATTRIBUTES);
+        let none: &[u8] = if attributes { b"\x00\x01" } else { b"" };
+        write_command(&mut packet, Command::Query, &[none, statement].concat());
+        self.expect(server, Duty::Own(purpose), Reply::Results, 1);
+        orders.push(Order::Send(peer(server), packet));
+    }
+
+    fn prepare_at_replica(&mut self, id: u32, text: &[u8], orders: &mut Vec<Order>) {
+        let mut packet = Vec::new();
+        write_command(&mut packet, Command::StmtPrepare, text);
+        let purpose = Purpose::Prepare(id);
+        self.expect(Server::Replica, Duty::Own(purpose), Reply::Prepared, 1);
+        orders.push(Order::Send(Peer::Replica, packet));
+    }
+
+    /// Sends an entry of the journal to a replica that is to catch up with the session.
+    pub(super) fn replay(&mut self, index: usize, orders: &mut Vec<Order>) -> bool {
+        let (Some(packet), Some(byte)) = (self.journal.get(index), self.journal.command_byte(index))
+        else {
+            return false;
+        };
+        let packet = packet.to_vec();
+        let reply = Command::from_byte(byte).reply();
+        self.expect(Server::Replica, Duty::Own(Purpose::Replay(index)), reply, 1);
+        orders.push(Order::Send(Peer::Replica, packet));
+        true
+    }
+
+    fn expect(&mut self, server: Server, duty: Duty, reply: Reply, sequence: u8) {
+        let side = self.side_mut(server);
+        debug_assert!(side.duty == Duty::Idle, "one reply at a time");
+        side.tracker.start(reply, sequence);
+        side.duty = if reply == Reply::None { Duty::Idle } else { duty };
+    }
+
+    /// What had to be done first is done: goes on with the command that was held.
+    pub(super) fn resume(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        let waits = self.exchange.as_ref().is_some_and(|e| !e.is_running());
+        if !waits || self.prepares_first(orders) {
+            return;
+        }
+        let target = self.exchange.as_ref().map(|exchange| exchange.decision);
+        let server = target.and_then(|decision| server_of(decision.target, decision.answer));
+        if server.is_some_and(|server| !self.is_open(server)) {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.decision.reason = RouteReason::PrimaryLost;
+            }
+            return self.refuse(now_us, orders);
+        }
+        let mut packet = std::mem::take(&mut self.held);
+        if let Some(to) = self.run(&mut packet, now_us, orders) {
+            orders.push(Order::Send(to, packet));
+        }
+    }
+
+    /// Sends the command on. Returns to whom its packet goes as it is.
+    fn run(&mut self, packet: &mut [u8], now_us: u64, orders: &mut Vec<Order>) -> Option<Peer> {
+        let exchange = self.exchange.as_mut()?;
+        exchange.step = Step::Running;
+        let (ask, decision, sequence) = (exchange.ask, exchange.decision, exchange.sequence);
+        let repeats = exchange.may_run_again();
+        if decision.target == Target::Both {
+            return self.run_at_both(ask, decision, sequence, packet, now_us, orders);
+        }
+        let server = server_of(decision.target, decision.answer)?;
+        if ask.statement.kind == Kind::LoadLocal {
+            self.expect(server, Duty::Answer, ask.reply, sequence);
+            self.side_mut(server).tracker.offer_file();
+        } else {
+            self.expect(server, Duty::Answer, ask.reply, sequence);
+        }
+        if self.phase == Phase::Streaming(None) {
+            self.phase = Phase::Streaming(Some(server));
+        }
+        self.held.clear();
+        if server == Server::Replica && repeats {
+            self.held.extend_from_slice(packet);
+        }
+        let to = match self.fit(server, &ask, packet) {
+            Fitted::AsItIs => Some(peer(server)),
+            Fitted::Other(packet) => {
+                orders.push(Order::Send(peer(server), packet));
+                None
+            }
+            Fitted::Impossible => {
+                self.side_mut(server).abandon_reply();
+                self.refuse_types(now_us, orders);
+                return None;
+            }
+        };
+        self.go_on_without_reply(now_us, orders);
+        to
+    }
+
+    fn run_at_both(
+        &mut self,
+        ask: Ask,
+        decision: Decision,
+        sequence: u8,
+        packet: &mut [u8],
+        now_us: u64,
+        orders: &mut Vec<Order>,
+    ) -> Option<Peer> {
+        let answers = decision.answer.unwrap_or(Server::Primary);
+        if matches!(ask.command, Command::Query | Command::InitDb | Command::SetOption) {
+            let is_new = self.journal.push(packet);
+            if let Some(exchange) = &mut self.exchange {
+                exchange.is_journalled = is_new;
+            }
+        }
+        self.held.clear();
+        let has_replica = self.is_open(Server::Replica);
+        for server in [Server::Primary, Server::Replica] {
+            let duty = if server == answers { Duty::Answer } else { Duty::Agree };
+            if server == Server::Primary || has_replica {
+                self.expect(server, duty, ask.reply, sequence);
+            }
+        }
+        if has_replica {
+            let mut copy = packet.to_vec();
+            match self.fit(Server::Replica, &ask, &mut copy) {
+                Fitted::AsItIs => orders.push(Order::Send(Peer::Replica, copy)),
+                Fitted::Other(other) => orders.push(Order::Send(Peer::Replica, other)),
+                Fitted::Impossible => self.detach_replica(orders),
+            }
+        }
+        let to = match self.fit(Server::Primary, &ask, packet) {
+            Fitted::AsItIs => Some(Peer::Primary),
+            Fitted::Other(packet) => {
+                orders.push(Order::Send(Peer::Primary, packet));
+                None
+            }
+            Fitted::Impossible => {
+                self.primary.abandon_reply();
+                self.refuse_types(now_us, orders);
+                return None;
+            }
+        };
+        self.go_on_without_reply(now_us, orders);
+        to
+    }
+
+    /// A command that nobody answers is over when it is sent.
+    fn go_on_without_reply(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        if exchange.ask.reply == Reply::None {
+            if exchange.ask.command == Command::StmtClose
+                && let Some(id) = exchange.ask.prepared
+            {
+                self.prepared.remove(id);
+            }
+            self.complete(now_us, orders);
+        }
+    }
+
+    /// Makes the packet of a prepared statement's execution what a server understands.
+    fn fit(&mut self, server: Server, ask: &Ask, packet: &mut [u8]) -> Fitted {
+        let known = ask.prepared.and_then(|id| self.prepared.get_mut(id));
+        let Some(known) = known else {
+            return Fitted::AsItIs;
+        };
+        if server == Server::Replica
+            && let Some(id) = known.replica_id()
+        {
+            set_statement_id(packet, id);
+        }
+        if ask.command != Command::StmtExecute {
+            return Fitted::AsItIs;
+        }
+        if ask.opens_cursor {
+            known.cursor = Some(server);
+        }
+        let payload = packet.get(HEADER_BYTES..).unwrap_or_default();
+        match known.binding(payload, self.established.capabilities) {
+            Ok(Binding::Given(count, types)) => {
+                let types = payload.get(types).unwrap_or_default();
+                known.bind(server, count, types);
+                Fitted::AsItIs
+            }
+            Ok(Binding::Before(count, flag_at)) if !known.is_bound(server) => {
+                let Some(types) = known.types(count) else {
+                    return Fitted::AsItIs;
+                };
+                let Some(packet) = with_types(packet, flag_at, types) else {
+                    return Fitted::Impossible;
+                };
+                known.bound_at(server);
+                Fitted::Other(packet)
+            }
+            // A packet that is not whole, or wrong, is the server's to judge.
+            Ok(Binding::None | Binding::Before(..)) | Err(_) => Fitted::AsItIs,
+        }
+    }
+
+    /// A server's part of the exchange is done.
+    pub(super) fn settle(
+        &mut self,
+        server: Server,
+        outcome: Outcome,
+        changed_session: bool,
+        now_us: u64,
+        orders: &mut Vec<Order>,
+    ) {
+        let side = self.side_mut(server);
+        side.duty = Duty::Idle;
+        let reply = route::Reply {
+            status: side.status,
+            failed: outcome != Outcome::Ok,
+            changed_session,
+        };
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        exchange.set_outcome(server, outcome);
+        let (statement, decision) = (exchange.ask.statement, exchange.decision);
+        self.state.after(&statement, &decision, server, reply);
+        if !self.primary.is_busy() && !self.replica.is_busy() {
+            self.complete(now_us, orders);
+        }
+    }
+
+    /// The exchange is over, for the client too.
+    pub(super) fn complete(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
+        self.held.clear();
+        self.held.shrink_to(HELD_BYTES_KEPT);
+        let decision = &exchange.decision;
+        let answered = decision.answer.and_then(|server| exchange.outcome(server));
+        let failed = answered != Some(Outcome::Ok);
+        if decision.target == Target::Both {
+            self.compare(&exchange, orders);
+        }
+        if exchange.is_journalled && failed {
+            self.journal.pop();
+        }
+        if exchange.ask.command == Command::ResetConnection && !failed {
+            self.reset();
+        }
+        if exchange.ask.command == Command::SetOption && !failed {
+            self.state.set_multi_statements(exchange.ask.multi_statements);
+        }
+        if let Some(kill) = exchange.ask.kill
+            && !failed
+        {
+            orders.push(Order::Kill(kill));
+        }
+        if exchange.ask.is_counted {
+            orders.push(Order::Done(Finished {
+                target: decision.target,
+                reason: decision.reason,
+                server: decision.answer,
+                duration_us: now_us.saturating_sub(exchange.began_us),
+                failed,
+            }));
+        }
+    }
+
+    /// Both servers have done the same thing to the session. One that has ended differently is in
+    /// another state now.
+    fn compare(&mut self, exchange: &Exchange, orders: &mut Vec<Order>) {
+        let [Some(primary), Some(replica)] = exchange.outcomes else {
+            return;
+        };
+        if primary != replica {
+            self.counts.detached = self.counts.detached.saturating_add(1);
+            self.detach_replica(orders);
+        }
+    }
+
+    /// Notes that the session has written, by what its primary said about it.
+    pub(super) fn note_written(&mut self, reported: Option<&[u8]>, is_cut: bool, now_us: u64) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        let reads = matches!(
+            exchange.ask.statement.kind,
+            Kind::Read | Kind::Diagnostics | Kind::SessionState
+        );
+        match self.settings.read_after_write {
+            ReadAfterWrite::Off => {}
+            ReadAfterWrite::For(_) if reads || !exchange.ask.is_counted => {}
+            ReadAfterWrite::For(_) => self.own_writes = Written::AtUs(now_us),
+            ReadAfterWrite::Gtid => self.note_gtids(reported, is_cut, reads),
+        }
+    }
+
+    fn note_gtids(&mut self, reported: Option<&[u8]>, is_cut: bool, reads: bool) {
+        let spoilt = self.tracking == Tracking::Spoilt && !reads;
+        let Some(reported) = reported else {
+            if spoilt || is_cut {
+                self.own_writes = Written::Unknown;
+            }
+            return;
+        };
+        let mut known = match std::mem::replace(&mut self.own_writes, Written::Nothing) {
+            Written::Gtids(known) => known,
+            Written::Unknown => return self.own_writes = Written::Unknown,
+            Written::Nothing | Written::AtUs(_) => Vec::new(),
+        };
+        self.own_writes = match gtid::add(&mut known, reported) {
+            true => Written::Gtids(known),
+            false => Written::Unknown,
+        };
+    }
+
+    /// The replica has said whether it has the session's own writes.
+    pub(super) fn caught_up(&mut self, has_them: bool, now_us: u64, orders: &mut Vec<Order>) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.caught_up = true;
+            if !has_them {
+                exchange.decision = Decision::to(Server::Primary, RouteReason::ReadAfterWrite);
+            }
+        }
+        if has_them {
+            self.own_writes = Written::Nothing;
+        } else {
+            self.counts.gtid_timeouts = self.counts.gtid_timeouts.saturating_add(1);
+        }
+        self.resume(now_us, orders);
+    }
+
+    /// The command goes to the primary after all.
+    pub(super) fn redirect(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        if exchange.decision.target != Target::Both {
+            exchange.decision = Decision::to(Server::Primary, RouteReason::NoReplica);
+        }
+        if !self.is_open(Server::Primary) {
+            return self.no_server_left(orders);
+        }
+        self.resume(now_us, orders);
+    }
+
+    /// A read whose replica was lost runs again, on the primary.
+    pub(super) fn run_again(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        self.counts.replayed = self.counts.replayed.saturating_add(1);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.step = Step::Preparing;
+            exchange.replayed = true;
+        }
+        self.redirect(now_us, orders);
+    }
+
+    /// Ends a statement of another session, at this session's replica.
+    pub fn kill_at_replica(&mut self, thread_id: u32, orders: &mut Vec<Order>) {
+        if self.is_open(Server::Replica) && !self.replica.is_busy() {
+            let statement = format!("KILL QUERY {thread_id}");
+            let statement = statement.as_bytes();
+            self.ask_ourselves(Server::Replica, Purpose::KillQuery, statement, orders);
+        }
+    }
+}
+
+/// What `Splitter::fit` made of a packet.
+enum Fitted {
+    AsItIs,
+    Other(Vec<u8>),
+    Impossible,
+}
