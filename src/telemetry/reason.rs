@@ -46,6 +46,8 @@ labels! {
     Phase {
         /// No server had been reached.
         Connect => "connect",
+        /// A MySQL client had not logged in.
+        Login => "login",
         /// Both sides could send.
         Relay => "relay",
         /// One side had finished sending.
@@ -98,6 +100,18 @@ labels! {
         Stopped => "stopped",
         /// The server was removed from the configuration and `removed_server_timeout` passed.
         ServerRemoved => "server_removed",
+        /// The login of a MySQL client failed: refused, or not finished.
+        LoginFailed => "login_failed",
+        /// `login_timeout` passed before a MySQL client had logged in.
+        LoginTimeout => "login_timeout",
+        /// `max_unauthenticated_sessions` MySQL clients were logging in already.
+        TooManyLogins => "too_many_logins",
+        /// `KILL` ended the MySQL session.
+        Killed => "killed",
+        /// The server was lost that a MySQL session cannot go on without.
+        ServerLost => "server_lost",
+        /// A server did not keep to the MySQL protocol.
+        ProtocolViolation => "protocol_violation",
         /// An operation failed in a way that is not expected: a fault of ringway's.
         Internal => "internal",
     }

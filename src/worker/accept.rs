@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::event_loop::Worker;
 use super::kernel::{Completion, Farewell, Fd, Kernel};
 use super::route::LocalRoute;
-use super::session::{IN, Session};
+use super::session::{CLIENT, Session};
 use super::snapshot::{ListeningSocket, Snapshot};
 use super::token::{GENERATION_MASK, Op, Token};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTORS_MAX, LIMIT_NOTICE_INTERVAL, MULTISHOT_ACCEPT_ROOM};
@@ -322,8 +322,12 @@ impl<K: Kernel> Worker<K> {
             session.client_address = self.kernel.peer(client).map(Box::new);
         }
         let slot = self.sessions.insert(session);
-        self.try_next_server(slot);
-        self.arm_receive(slot, IN, false);
+        if self.sessions[slot].route.mysql.is_none() {
+            self.try_next_server(slot);
+        } else {
+            self.begin_conversation(slot);
+        }
+        self.arm_receive(slot, CLIENT, false);
         self.settle(slot);
     }
 

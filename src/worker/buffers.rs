@@ -132,6 +132,21 @@ impl Buffers {
         unsafe { std::slice::from_raw_parts(address, chunk.len()) }
     }
 
+    /// The bytes of a chunk, to be written over. No operation may be in flight on its buffer.
+    pub(super) fn bytes_mut(&mut self, chunk: Chunk) -> &mut [u8] {
+        let (word, bit) = bit(chunk.buffer);
+        assert!(
+            self.available[word] & bit == 0,
+            "only a held buffer is written"
+        );
+        assert!(u32::from(chunk.end) <= BUFFER_BYTES);
+        let address = self.address(chunk.buffer, chunk.start);
+        // SAFETY: the range lies in one buffer (checked above), which a session holds (checked
+        // above), so the kernel does not receive into it; the caller has no send in flight on it.
+        // The borrow of `self` keeps everybody else away.
+        unsafe { std::slice::from_raw_parts_mut(address, chunk.len()) }
+    }
+
     /// See [`Kernel::append`](super::kernel::Kernel::append).
     pub(super) fn append(&mut self, to: Chunk, from: Chunk) -> Chunk {
         let len = from.len();

@@ -26,20 +26,26 @@ impl<K: Kernel> Worker<K> {
             // A client that nobody could serve learns it as a failure, not as an empty answer.
             session.legs[CLIENT].reset_on_close = true;
         }
-        for leg in &mut session.legs {
-            leg.reset_on_close |= cuts_short(reason);
+        let legs = session.leg_indices();
+        for leg in legs.clone() {
+            session.leg_mut(leg).reset_on_close |= cuts_short(reason);
         }
         session.stage = Stage::Closing;
-        let in_flight = session.in_flight > 0;
         self.timers.clear(slot);
-        for leg in [CLIENT, SERVER] {
-            self.discard(slot, leg);
-            self.discard_pipe(slot, leg);
-            let socket = self.sessions[slot].legs[leg].socket;
-            if in_flight && socket.is_some() {
-                let token = self.launch(Op::Cancel, leg, slot);
-                self.kernel.cancel_all(socket, token);
-            }
+        for leg in legs {
+            self.cancel_leg(slot, leg);
+        }
+    }
+
+    /// Cancels what is in flight on a connection and drops what was not sent.
+    pub(super) fn cancel_leg(&mut self, slot: u32, leg: usize) {
+        self.discard(slot, leg);
+        self.discard_pipe(slot, leg);
+        let state = self.sessions[slot].leg(leg);
+        if state.in_flight > 0 {
+            let socket = state.socket;
+            let token = self.launch(Op::Cancel, leg, slot);
+            self.kernel.cancel_all(socket, token);
         }
     }
 
@@ -47,7 +53,7 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     pub(super) fn settle(&mut self, slot: u32) {
         let session = &self.sessions[slot];
-        if session.stage == Stage::Closing && session.in_flight == 0 {
+        if session.stage == Stage::Closing && !session.is_in_flight() {
             self.finalise(slot);
         }
     }
@@ -113,6 +119,9 @@ impl<K: Kernel> Worker<K> {
             // What it told is no more than the FIN that is known.
             session.watched = completion.more;
             return self.reschedule(slot);
+        }
+        if session.mysql.is_some() {
+            return self.end(slot, peer_of(leg), Reason::Reset);
         }
         let peer = &session.legs[leg];
         let finished = peer.intake.source == Source::Finished;
@@ -194,11 +203,13 @@ impl<K: Kernel> Worker<K> {
 
     /// The last completion has come: frees the slot, closes, counts and tells.
     fn finalise(&mut self, slot: u32) {
-        for leg in [CLIENT, SERVER] {
+        let legs = self.sessions[slot].leg_indices();
+        for leg in legs.clone() {
             self.discard(slot, leg);
             self.discard_pipe(slot, leg);
+            self.give_place_back(slot, leg);
         }
-        self.give_place_back(slot);
+        self.end_conversation(slot);
         let mut session = self.sessions.remove(slot);
         let end = session
             .end
@@ -208,12 +219,14 @@ impl<K: Kernel> Worker<K> {
         let listener = &session.route.listener;
         let counters = session.route.counters();
         counters.closed(end.who, end.reason).add(1);
-        for stream in [IN, OUT] {
-            let received = session.legs[stream].intake.received;
-            let discarded = received - session.legs[opposite(stream)].outlet.sent;
-            counters.bytes[stream].discarded(end.reason).add(discarded);
-            // Whoever was to get them must not take what came before for all there was.
-            session.legs[opposite(stream)].reset_on_close |= discarded > 0;
+        if session.mysql.is_none() {
+            for stream in [IN, OUT] {
+                let received = session.legs[stream].intake.received;
+                let discarded = received - session.legs[opposite(stream)].outlet.sent;
+                counters.bytes[stream].discarded(end.reason).add(discarded);
+                // Whoever was to get them must not take what came before for all there was.
+                session.legs[opposite(stream)].reset_on_close |= discarded > 0;
+            }
         }
         if let (Some(member), Some(_)) = (session.tried.last(), session.connect_us) {
             session.route.server_counters(member).closed.add(1);
@@ -223,15 +236,15 @@ impl<K: Kernel> Worker<K> {
         listener.gate.leave(|worker| self.shared.wake(worker));
         self.shared.total.leave(|worker| self.shared.wake(worker));
 
-        for leg in &session.legs {
-            self.say_farewell(leg);
+        for leg in legs {
+            self.say_farewell(session.leg(leg));
         }
         if self.access_log {
             self.record(&session, end, duration_us);
         }
     }
 
-    fn say_farewell(&mut self, leg: &Leg) {
+    pub(super) fn say_farewell(&mut self, leg: &Leg) {
         if leg.socket.is_some() {
             let farewell = match leg.reset_on_close {
                 true => Farewell::Reset,

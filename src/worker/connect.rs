@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::event_loop::Worker;
 use super::kernel::{Farewell, Fd, Kernel};
-use super::session::{IN, OUT, SERVER, Stage};
+use super::session::{IN, REPLICA, SERVER, Stage};
 use super::token::Op;
-use crate::balance::{Failure, NoServer};
+use crate::balance::{Failure, NoServer, Role};
 use crate::limits::TUNE_AFTER;
 use crate::telemetry::{ConnectError, Notice, Reason, Who};
 
@@ -18,7 +18,11 @@ impl<K: Kernel> Worker<K> {
         loop {
             let now_ms = self.now_ms();
             let session = &mut self.sessions[slot];
-            let picked = session.route.pool.pick(now_ms, &session.tried);
+            let pool = &session.route.pool;
+            let picked = match session.mysql {
+                Some(_) => pool.pick_role(now_ms, &session.tried, Role::Primary),
+                None => pool.pick(now_ms, &session.tried),
+            };
             let member = match picked {
                 Ok(member) => member as u16,
                 Err(why) => return self.no_server(slot, why),
@@ -32,7 +36,7 @@ impl<K: Kernel> Worker<K> {
             match self.kernel.socket(route.address(member)) {
                 Ok(socket) => return self.connect(slot, member, socket),
                 Err(error) => {
-                    self.give_place_back(slot);
+                    self.give_place_back(slot, SERVER);
                     let errno = error.raw_os_error().unwrap_or(0);
                     if let Some(reason) = shortage(errno) {
                         return self.wait_for_better_times(slot, errno, reason);
@@ -58,7 +62,7 @@ impl<K: Kernel> Worker<K> {
         session.tried.pop();
         let overall_ms = session.accepted_us / 1000 + session.route.timeouts.connect_deadline_ms;
         if now_ms >= overall_ms {
-            return self.end(slot, Who::Ringway, reason);
+            return self.unreachable(slot, Who::Ringway, reason);
         }
         let token = self.sessions.token(Op::Connect, SERVER, slot);
         self.postpone(token);
@@ -83,9 +87,12 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// A connect has succeeded, failed or been cancelled.
-    pub(super) fn on_connect(&mut self, slot: u32, result: i32) {
+    pub(super) fn on_connect(&mut self, slot: u32, leg: usize, result: i32) {
         if self.sessions[slot].stage == Stage::Closing {
             return;
+        }
+        if leg == REPLICA {
+            return self.on_replica_connect(slot, result);
         }
         let result = match result {
             0 if self
@@ -112,7 +119,7 @@ impl<K: Kernel> Worker<K> {
             counters.connect_failures(error).add(1);
             self.note_failure(slot, member, error);
         }
-        self.give_place_back(slot);
+        self.give_place_back(slot, SERVER);
         let socket = std::mem::replace(&mut self.sessions[slot].legs[SERVER].socket, Fd::NONE);
         self.kernel.close(socket, Farewell::Reset);
         if let Some(reason) = shortage {
@@ -144,8 +151,10 @@ impl<K: Kernel> Worker<K> {
             self.shared.notices.push(Notice::ServerRecovered { server });
         }
         self.reschedule(slot);
-        self.arm_receive(slot, OUT, false);
-        self.advance(slot, IN);
+        self.arm_receive(slot, SERVER, false);
+        if self.sessions[slot].mysql.is_none() {
+            self.advance(slot, IN);
+        }
     }
 
     /// The deadline of a connect in flight has passed.
@@ -167,7 +176,7 @@ impl<K: Kernel> Worker<K> {
         connected_us / 1000 + TUNE_AFTER.as_millis() as u64
     }
 
-    fn note_failure(&mut self, slot: u32, member: u16, error: ConnectError) {
+    pub(super) fn note_failure(&mut self, slot: u32, member: u16, error: ConnectError) {
         let now_ms = self.now_ms();
         let route = &self.sessions[slot].route;
         let server = || Arc::clone(route.server(member));
@@ -191,7 +200,7 @@ impl<K: Kernel> Worker<K> {
         let route = &session.route;
         let overall_ms = session.accepted_us / 1000 + route.timeouts.connect_deadline_ms;
         if now_ms >= overall_ms {
-            self.end(slot, Who::Server, Reason::ConnectDeadline);
+            self.unreachable(slot, Who::Server, Reason::ConnectDeadline);
             return false;
         }
         if session.tried.len() > route.pool.settings().retries {
@@ -201,33 +210,45 @@ impl<K: Kernel> Worker<K> {
         true
     }
 
+    /// No server can be had. A MySQL session may still have a replica.
+    fn unreachable(&mut self, slot: u32, who: Who, reason: Reason) {
+        match self.sessions[slot].mysql {
+            Some(_) => self.primary_unreachable(slot, who, reason),
+            None => self.end(slot, who, reason),
+        }
+    }
+
     fn no_server(&mut self, slot: u32, why: NoServer) {
         match why {
             _ if !self.sessions[slot].tried.is_empty() => self.give_up_connecting(slot),
-            NoServer::Full => self.end(slot, Who::Operator, Reason::ServersFull),
-            NoServer::Down | NoServer::AllTried => self.end(slot, Who::Server, Reason::NoServer),
+            NoServer::Full => self.unreachable(slot, Who::Operator, Reason::ServersFull),
+            NoServer::Down | NoServer::AllTried => {
+                self.unreachable(slot, Who::Server, Reason::NoServer)
+            }
         }
     }
 
     /// No further try is possible: the last one's failure is the session's.
     fn give_up_connecting(&mut self, slot: u32) {
         match self.sessions[slot].connect_error {
-            Some(ConnectError::OutOfPorts) => self.end(slot, Who::Ringway, Reason::OutOfPorts),
-            _ => self.end(slot, Who::Server, Reason::ConnectFailed),
+            Some(ConnectError::OutOfPorts) => {
+                self.unreachable(slot, Who::Ringway, Reason::OutOfPorts)
+            }
+            _ => self.unreachable(slot, Who::Server, Reason::ConnectFailed),
         }
     }
 
-    /// Gives back the place at the chosen member, if one is held.
-    pub(super) fn give_place_back(&mut self, slot: u32) {
+    /// Gives back the place at the member that a leg leads to, if one is held.
+    pub(super) fn give_place_back(&mut self, slot: u32, leg: usize) {
         let session = &mut self.sessions[slot];
-        if let Some(member) = session.legs[SERVER].member.take() {
+        if let Some(member) = session.leg_mut(leg).member.take() {
             session.route.server(member).release();
         }
     }
 }
 
 /// What connect(2) said.
-fn classify(errno: i32) -> ConnectError {
+pub(super) fn classify(errno: i32) -> ConnectError {
     match errno {
         // A unix socket that is not there, or whose backlog is full, refuses too.
         libc::ECONNREFUSED | libc::ENOENT | libc::EAGAIN => ConnectError::Refused,
@@ -243,7 +264,7 @@ fn classify(errno: i32) -> ConnectError {
 }
 
 /// The host's own shortage behind an error number, if that is what it is.
-fn shortage(errno: i32) -> Option<Reason> {
+pub(super) fn shortage(errno: i32) -> Option<Reason> {
     match errno {
         libc::EMFILE | libc::ENFILE => Some(Reason::OutOfDescriptors),
         libc::ENOMEM | libc::ENOBUFS => Some(Reason::OutOfMemory),

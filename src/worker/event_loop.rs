@@ -13,12 +13,13 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::kernel::{Completion, Fd, Interest, Kernel};
-use super::session::Stage;
+use super::session::{REPLICA, Stage};
 use super::shared::{Command, Shared, StopReason};
 use super::slab::Sessions;
 use super::timer::TimerWheel;
 use super::token::{Op, Token};
 use crate::limits::{ACCEPTORS_MAX, SHORTAGE_RETRY};
+use crate::mysql::splitter::Order;
 use crate::telemetry::{Reason, Who, WorkerCounters};
 
 /// One worker over a real or a simulated kernel.
@@ -35,6 +36,8 @@ pub(crate) struct Worker<K> {
     pub(super) acceptor_generation: u32,
     pub(super) access_log: bool,
     pub(super) records_pushed: bool,
+    /// What a splitter orders, kept for its memory.
+    pub(super) orders: Vec<Order>,
     /// Receives that found no buffer, in order: they go on when one is given back.
     pub(super) starved: VecDeque<Token>,
     /// What failed for want of memory or descriptors, in order.
@@ -72,6 +75,7 @@ impl<K: Kernel> Worker<K> {
             acceptor_generation: 0,
             access_log: false,
             records_pushed: false,
+            orders: Vec::new(),
             starved: VecDeque::new(),
             postponed: VecDeque::new(),
             postponed_until_ms: 0,
@@ -142,7 +146,7 @@ impl<K: Kernel> Worker<K> {
     /// The token for an operation of the session in `slot`, which is in flight from here on.
     #[inline]
     pub(super) fn launch(&mut self, op: Op, leg: usize, slot: u32) -> Token {
-        self.sessions[slot].in_flight += 1;
+        self.sessions[slot].leg_mut(leg).in_flight += 1;
         self.sessions.token(op, leg, slot)
     }
 
@@ -170,10 +174,10 @@ impl<K: Kernel> Worker<K> {
             return;
         };
         if !completion.more {
-            self.sessions[slot].in_flight -= 1;
+            self.sessions[slot].leg_mut(token.leg()).in_flight -= 1;
         }
         match token.op() {
-            Op::Connect => self.on_connect(slot, completion.result),
+            Op::Connect => self.on_connect(slot, token.leg(), completion.result),
             Op::Receive => self.on_receive(slot, token.leg(), completion),
             Op::Send => self.on_send(slot, token.leg(), completion.result),
             Op::Readable => self.on_readable(slot, token.leg(), completion.result),
@@ -181,6 +185,9 @@ impl<K: Kernel> Worker<K> {
             Op::Hangup => self.on_hangup(slot, token.leg(), completion),
             Op::Cancel => self.on_cancelled(slot, token.leg()),
             Op::Accept | Op::CancelAccept | Op::Wake => {}
+        }
+        if self.sessions[slot].mysql.is_some() {
+            self.settle_legs(slot);
         }
         self.settle(slot);
     }
@@ -275,6 +282,7 @@ impl<K: Kernel> Worker<K> {
         };
         let stage = self.sessions[slot].stage;
         match token.op() {
+            Op::Connect if token.leg() == REPLICA => self.try_next_replica(slot),
             Op::Connect if stage == Stage::Connecting => self.try_next_server(slot),
             Op::Connect => {}
             Op::Cancel => self.recall_send(slot, token.leg()),
@@ -335,11 +343,7 @@ impl<K: Kernel> Worker<K> {
             .into_iter()
             .map(|slot| {
                 let session = &self.sessions[slot];
-                let (stage, in_flight) = (session.stage, session.in_flight);
-                format!(
-                    "{slot}: {stage:?}, {in_flight} in flight, {:?}",
-                    session.legs
-                )
+                format!("{slot}: {:?}, {:?}", session.stage, session.legs)
             })
             .collect();
         format!("{} acceptors, sessions {sessions:#?}", self.acceptors.len())

@@ -164,6 +164,12 @@ pub(crate) trait Kernel {
     /// Sends as far as there is room, without waiting for more: send(2).
     fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize>;
 
+    /// The same with bytes of the caller's own.
+    fn send_bytes(&mut self, socket: Fd, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The bytes of a chunk whose buffer the caller holds, with no operation in flight on it.
+    fn bytes(&mut self, chunk: Chunk) -> &mut [u8];
+
     /// Sends FIN: shutdown(2) with `SHUT_WR`.
     fn finish_sending(&mut self, socket: Fd);
 

@@ -256,6 +256,12 @@ impl<K: Kernel> Worker<K> {
         let direction = if leg == CLIENT { IN } else { OUT };
         let counters = session.route.counters();
         counters.bytes[direction].received.add(bytes);
+        if session.mysql.is_some()
+            && leg != CLIENT
+            && let Some(member) = session.leg(leg).member
+        {
+            session.route.server_counters(member).bytes[OUT].add(bytes);
+        }
     }
 
     /// Counts bytes that the kernel has taken for a leg's peer.
@@ -267,7 +273,13 @@ impl<K: Kernel> Worker<K> {
         session.leg_mut(leg).outlet.sent += bytes;
         let direction = if leg == CLIENT { OUT } else { IN };
         session.route.counters().bytes[direction].sent.add(bytes);
-        if let Some(member) = session.legs[SERVER].member {
+        // What a relay's client gets is its server's; a conversation counts that as it comes.
+        let server = match (leg, &session.mysql) {
+            (CLIENT, Some(_)) => return,
+            (CLIENT, None) => SERVER,
+            (server, _) => server,
+        };
+        if let Some(member) = session.leg(server).member {
             session.route.server_counters(member).bytes[direction].add(bytes);
         }
     }

@@ -14,6 +14,7 @@ mod event_loop;
 mod gate;
 mod kernel;
 mod leg;
+mod mysql;
 mod pipes;
 mod pump;
 mod ring;

@@ -409,6 +409,14 @@ impl Kernel for Uring {
         sys::send(socket.0, self.buffers.bytes(chunk))
     }
 
+    fn send_bytes(&mut self, socket: Fd, bytes: &[u8]) -> io::Result<usize> {
+        sys::send(socket.0, bytes)
+    }
+
+    fn bytes(&mut self, chunk: Chunk) -> &mut [u8] {
+        self.buffers.bytes_mut(chunk)
+    }
+
     fn finish_sending(&mut self, socket: Fd) {
         sys::finish_sending(socket.0);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use socket2::SockAddr;
 
 use super::kernel::Tuning;
-use super::snapshot::{Listener, Route};
+use super::snapshot::{Listener, MysqlRoute, Route};
 use crate::balance::{Member, Pool, Server};
 use crate::config::Address;
 use crate::telemetry::{ListenerCounters, ServerCounters};
@@ -18,6 +18,8 @@ use crate::telemetry::{ListenerCounters, ServerCounters};
 pub(super) struct LocalRoute {
     pub(super) listener: Arc<Listener>,
     pub(super) pool: Arc<Pool>,
+    /// How its statements are split; `None`: bytes are relayed as they are.
+    pub(super) mysql: Option<Arc<MysqlRoute>>,
     /// The configuration generation that it belongs to.
     pub(super) generation: u64,
     pub(super) timeouts: Timeouts,
@@ -48,6 +50,7 @@ impl LocalRoute {
         Self {
             listener: Arc::clone(&route.listener),
             pool: Arc::clone(&route.pool),
+            mysql: route.mysql.clone(),
             generation: route.generation,
             timeouts: Timeouts {
                 connect_ms: ms(settings.connect_timeout),

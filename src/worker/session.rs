@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::kernel::{BufferId, Chunk, Fd, Pipe};
+use super::mysql::Conversation;
 use super::route::LocalRoute;
 use crate::balance::Tried;
 use crate::limits::{BUFFER_BYTES, CHUNKS_PER_DIRECTION};
@@ -16,8 +17,10 @@ use crate::telemetry::{ConnectError, Phase, Reason, Who};
 
 /// The leg to the client.
 pub(super) const CLIENT: usize = 0;
-/// The leg to the server.
+/// The leg to the server; of a MySQL session, to the primary.
 pub(super) const SERVER: usize = 1;
+/// The leg to the replica, which only a MySQL session has.
+pub(super) const REPLICA: usize = 2;
 
 /// The stream from the client to the server, as in [`Direction`](crate::telemetry::Direction).
 pub(super) const IN: usize = CLIENT;
@@ -28,10 +31,10 @@ pub(super) const OUT: usize = SERVER;
 pub(super) struct Session {
     /// To the client, and to the server once one has been chosen.
     pub(super) legs: [Leg; 2],
+    /// What makes it a MySQL session and not a relay.
+    pub(super) mysql: Option<Box<Conversation>>,
     pub(super) route: Rc<LocalRoute>,
     pub(super) stage: Stage,
-    /// Operations whose last completion is still to come, cancellations included.
-    pub(super) in_flight: u16,
     /// Whether the server's socket has its keepalive and user timeout.
     pub(super) tuned: bool,
     /// Whether a peer that has finished sending is watched for a reset.
@@ -94,6 +97,8 @@ pub(super) struct Leg {
     pub(super) member: Option<u16>,
     pub(super) intake: Intake,
     pub(super) outlet: Outlet,
+    /// Operations on it whose last completion is still to come, cancellations included.
+    pub(super) in_flight: u16,
     /// Whether the socket is closed with a reset.
     pub(super) reset_on_close: bool,
 }
@@ -185,9 +190,9 @@ impl Session {
     pub(super) fn new(client: Fd, route: Rc<LocalRoute>, now_us: u64) -> Self {
         Self {
             legs: [Leg::new(client), Leg::new(Fd::NONE)],
+            mysql: None,
             route,
             stage: Stage::Connecting,
-            in_flight: 0,
             tuned: false,
             watched: false,
             connect_expired: false,
@@ -208,15 +213,62 @@ impl Session {
     }
 
     /// A connection.
+    ///
+    /// # Panics
+    /// When a relay is asked for a third one.
     #[inline]
     pub(super) fn leg(&self, leg: usize) -> &Leg {
-        &self.legs[leg]
+        match self.legs.get(leg) {
+            Some(leg) => leg,
+            None => &self.conversation().replica,
+        }
     }
 
     /// A connection.
+    ///
+    /// # Panics
+    /// When a relay is asked for a third one.
     #[inline]
     pub(super) fn leg_mut(&mut self, leg: usize) -> &mut Leg {
-        &mut self.legs[leg]
+        if leg < self.legs.len() {
+            &mut self.legs[leg]
+        } else {
+            &mut self.conversation_mut().replica
+        }
+    }
+
+    /// What makes it a MySQL session.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[inline]
+    pub(super) fn conversation(&self) -> &Conversation {
+        self.mysql.as_deref().expect("a MySQL session")
+    }
+
+    /// What makes it a MySQL session.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[inline]
+    pub(super) fn conversation_mut(&mut self) -> &mut Conversation {
+        self.mysql.as_deref_mut().expect("a MySQL session")
+    }
+
+    /// The legs it has.
+    #[inline]
+    pub(super) fn leg_indices(&self) -> std::ops::Range<usize> {
+        0..if self.mysql.is_some() { 3 } else { 2 }
+    }
+
+    /// Whether an operation's last completion is still to come, cancellations included.
+    #[inline]
+    pub(super) fn is_in_flight(&self) -> bool {
+        let third = self
+            .mysql
+            .as_ref()
+            .map_or(0, |mysql| mysql.replica.in_flight);
+        self.legs[CLIENT].in_flight + self.legs[SERVER].in_flight + third > 0
     }
 
     /// What a stream's bytes come from.
@@ -249,6 +301,13 @@ impl Session {
     pub(super) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Connecting => Phase::Connect,
+            _ if self
+                .mysql
+                .as_ref()
+                .is_some_and(|mysql| mysql.is_logging_in()) =>
+            {
+                Phase::Login
+            }
             _ if self.first_to_finish.is_some() => Phase::HalfClosed,
             _ => Phase::Relay,
         }
@@ -288,6 +347,7 @@ impl Leg {
                 chunks: Chunks::default(),
                 sent: 0,
             },
+            in_flight: 0,
             reset_on_close: false,
         }
     }
@@ -373,6 +433,13 @@ impl Chunks {
         );
         first.start += sent as u16;
         (first.len() == 0).then(|| self.pop()).flatten()
+    }
+
+    /// Takes the first chunk.
+    pub(super) fn take_first(&mut self) -> Option<Chunk> {
+        let first = self.first()?;
+        self.pop();
+        Some(first)
     }
 
     /// Takes the first chunk's buffer, whatever is in it.

@@ -23,6 +23,9 @@ impl<K: Kernel> Worker<K> {
         }
         match self.sessions[slot].stage {
             Stage::Connecting => self.look_at_connecting(slot),
+            Stage::Relaying if self.sessions[slot].mysql.is_some() => {
+                self.look_at_conversation(slot);
+            }
             Stage::Relaying => self.look_at_relaying(slot),
             Stage::Resetting => self.pass_reset_on(slot),
             Stage::Closing => {}
@@ -34,6 +37,7 @@ impl<K: Kernel> Worker<K> {
         let session = &self.sessions[slot];
         match session.stage {
             Stage::Connecting => session.deadline_ms.min(self.watch_at_ms(slot)),
+            Stage::Relaying if session.mysql.is_some() => self.conversation_deadline_ms(slot),
             Stage::Relaying => {
                 let tune_at_ms = if session.tuned {
                     u64::MAX
@@ -43,7 +47,7 @@ impl<K: Kernel> Worker<K> {
                 let look_at_ms = tune_at_ms.min(self.watch_at_ms(slot));
                 look_at_ms
                     .min(self.quiet_look_ms(slot))
-                    .min(self.retire_at_ms(slot))
+                    .min(self.retire_at_ms(slot, SERVER))
             }
             Stage::Resetting if session.deadline_ms == u64::MAX => self.quiet_look_ms(slot),
             Stage::Resetting => 0,
@@ -64,7 +68,7 @@ impl<K: Kernel> Worker<K> {
 
     /// When a session without progress is looked at next: halfway, to see how much has been
     /// acknowledged by then, and when its time is up.
-    fn quiet_look_ms(&self, slot: u32) -> u64 {
+    pub(super) fn quiet_look_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         let allowed_ms = self.quiet_allowed_ms(slot);
         let halfway = session.acknowledged_since_ms != session.progress_ms;
@@ -94,9 +98,10 @@ impl<K: Kernel> Worker<K> {
         self.reschedule(slot);
     }
 
-    fn retire_at_ms(&self, slot: u32) -> u64 {
+    /// When the session has to let go of the server that a leg leads to.
+    pub(super) fn retire_at_ms(&self, slot: u32, leg: usize) -> u64 {
         let session = &self.sessions[slot];
-        session.legs[SERVER].member.map_or(u64::MAX, |member| {
+        session.leg(leg).member.map_or(u64::MAX, |member| {
             session.route.server(member).retire_at_ms()
         })
     }
@@ -126,7 +131,7 @@ impl<K: Kernel> Worker<K> {
         if self.watch_at_ms(slot) <= now_ms {
             self.watch_for_hangup(slot);
         }
-        if self.retire_at_ms(slot) <= now_ms {
+        if self.retire_at_ms(slot, SERVER) <= now_ms {
             return self.end(slot, Who::Operator, Reason::ServerRemoved);
         }
         if self.has_been_quiet(slot) {
@@ -145,11 +150,12 @@ impl<K: Kernel> Worker<K> {
     /// what the peers have acknowledged since the last look counts.
     fn was_acknowledged_more(&mut self, slot: u32) -> bool {
         let session = &self.sessions[slot];
-        let legs = &session.legs;
+        let legs = session.leg_indices().map(|leg| session.leg(leg));
+        let legs = legs.filter(|leg| leg.socket.is_some());
         let waiting = legs
-            .iter()
+            .clone()
             .any(|leg| leg.outlet.sending || leg.intake.pipe_bytes > 0);
-        let mut sockets = legs.iter().map(|leg| leg.socket);
+        let mut sockets = legs.map(|leg| leg.socket);
         let waiting = waiting || sockets.any(|socket| self.kernel.unacknowledged(socket) > 0);
         if !waiting {
             return false;
@@ -167,9 +173,11 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn acknowledged(&mut self, slot: u32) -> u64 {
-        let legs = &self.sessions[slot].legs;
-        legs.iter()
-            .map(|leg| self.kernel.acknowledged(leg.socket))
+        let session = &self.sessions[slot];
+        let sockets = session.leg_indices().map(|leg| session.leg(leg).socket);
+        sockets
+            .filter(|socket| socket.is_some())
+            .map(|socket| self.kernel.acknowledged(socket))
             .sum()
     }
 }

@@ -241,6 +241,11 @@ impl Login {
         self.phase == Phase::Over && settled(&self.primary) && settled(&self.replica)
     }
 
+    /// Whether what this server sends is the login's business.
+    pub fn wants(&self, peer: Peer) -> bool {
+        !self.is_finished() && !self.keeps(peer)
+    }
+
     /// Whether what this server sends is no longer the login's business.
     fn keeps(&self, peer: Peer) -> bool {
         self.phase == Phase::Over && self.link(peer).is_accepted()

@@ -57,7 +57,9 @@ impl Splitter {
     }
 
     const fn held_max(&self) -> usize {
-        self.settings.classify_bytes_max.saturating_add(HEADER_BYTES)
+        self.settings
+            .classify_bytes_max
+            .saturating_add(HEADER_BYTES)
     }
 
     /// Holds a command that arrives in pieces, until it is complete or known to be too long.
@@ -232,8 +234,7 @@ impl Splitter {
         let max = self.settings.text_bytes_max;
         if max > 0 {
             self.text.clear();
-            self.text
-                .extend_from_slice(text.get(..max).unwrap_or(text));
+            self.text.extend_from_slice(text.get(..max).unwrap_or(text));
         }
     }
 

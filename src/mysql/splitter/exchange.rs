@@ -5,14 +5,14 @@ use super::prepared::{Binding, set_statement_id, with_types};
 use super::server::{Connection, Duty, Purpose};
 use super::{Order, Phase, Splitter, Tracking, Written, gtid, peer, server_of};
 use crate::config::ReadAfterWrite;
+use crate::limits::HELD_BYTES_KEPT;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::{Command, Reply};
 use crate::mysql::framer::Framer;
 use crate::mysql::login::Peer;
 use crate::mysql::packet::{HEADER_BYTES, write_command};
-use crate::mysql::route::{self, Decision, Server, StatusFlags, Target};
+use crate::mysql::route::{self, Decision, Server, Target};
 use crate::mysql::statement::{Hint, Kind, Statement};
-use crate::limits::HELD_BYTES_KEPT;
 use crate::telemetry::RouteReason;
 
 /// A command of the client's, as it was read.
@@ -246,13 +246,20 @@ impl Splitter {
         let Some(exchange) = &self.exchange else {
             return false;
         };
-        let (ends_transaction, prepared) =
-            (exchange.decision.ends_replica_transaction, exchange.ask.prepared);
+        let (ends_transaction, prepared) = (
+            exchange.decision.ends_replica_transaction,
+            exchange.ask.prepared,
+        );
         let executes = exchange.ask.command == Command::StmtExecute;
         if self.tracking == Tracking::Wanted && self.is_open(Server::Primary) {
             self.tracking = Tracking::Settled;
             let version = self.established.version.clone();
-            self.ask_ourselves(Server::Primary, Purpose::Track, gtid::tracking(&version), orders);
+            self.ask_ourselves(
+                Server::Primary,
+                Purpose::Track,
+                gtid::tracking(&version),
+                orders,
+            );
             return true;
         }
         if ends_transaction && self.is_open(Server::Replica) {
@@ -336,7 +343,8 @@ impl Splitter {
 
     /// Sends an entry of the journal to a replica that is to catch up with the session.
     pub(super) fn replay(&mut self, index: usize, orders: &mut Vec<Order>) -> bool {
-        let (Some(packet), Some(byte)) = (self.journal.get(index), self.journal.command_byte(index))
+        let (Some(packet), Some(byte)) =
+            (self.journal.get(index), self.journal.command_byte(index))
         else {
             return false;
         };
@@ -351,7 +359,11 @@ impl Splitter {
         let side = self.side_mut(server);
         debug_assert!(side.duty == Duty::Idle, "one reply at a time");
         side.tracker.start(reply, sequence);
-        side.duty = if reply == Reply::None { Duty::Idle } else { duty };
+        side.duty = if reply == Reply::None {
+            Duty::Idle
+        } else {
+            duty
+        };
     }
 
     /// What had to be done first is done: goes on with the command that was held.
@@ -423,7 +435,10 @@ impl Splitter {
         orders: &mut Vec<Order>,
     ) -> Option<Peer> {
         let answers = decision.answer.unwrap_or(Server::Primary);
-        if matches!(ask.command, Command::Query | Command::InitDb | Command::SetOption) {
+        if matches!(
+            ask.command,
+            Command::Query | Command::InitDb | Command::SetOption
+        ) {
             let is_new = self.journal.push(packet);
             if let Some(exchange) = &mut self.exchange {
                 exchange.is_journalled = is_new;
@@ -432,7 +447,11 @@ impl Splitter {
         self.held.clear();
         let has_replica = self.is_open(Server::Replica);
         for server in [Server::Primary, Server::Replica] {
-            let duty = if server == answers { Duty::Answer } else { Duty::Agree };
+            let duty = if server == answers {
+                Duty::Answer
+            } else {
+                Duty::Agree
+            };
             if server == Server::Primary || has_replica {
                 self.expect(server, duty, ask.reply, sequence);
             }
@@ -562,7 +581,8 @@ impl Splitter {
             self.reset();
         }
         if exchange.ask.command == Command::SetOption && !failed {
-            self.state.set_multi_statements(exchange.ask.multi_statements);
+            self.state
+                .set_multi_statements(exchange.ask.multi_statements);
         }
         if let Some(kill) = exchange.ask.kill
             && !failed

@@ -4,10 +4,11 @@ use super::exchange::Outcome;
 use super::server::{Connection, Duty, Purpose};
 use super::{Order, Phase, Splitter};
 use crate::limits::REPLICA_RETRY_US;
+use crate::mysql::handshake::Greeting;
 use crate::mysql::login::Peer;
 use crate::mysql::packet::ErrPacket;
 use crate::mysql::reply::Violation;
-use crate::mysql::route::{Server, Target};
+use crate::mysql::route::{Server, StatusFlags, Target};
 use crate::telemetry::RouteReason;
 
 /// How a session ends.
@@ -105,8 +106,17 @@ impl Splitter {
     }
 
     /// A replica has logged the session in.
-    pub fn replica_attached(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+    pub fn replica_attached(
+        &mut self,
+        greeting: &Greeting,
+        status: StatusFlags,
+        now_us: u64,
+        orders: &mut Vec<Order>,
+    ) {
         self.replica.connection = Connection::Open;
+        self.replica.status = status;
+        self.state.set_status(Server::Replica, status);
+        self.established.replica = Some(greeting.clone());
         if !self.replay(0, orders) {
             self.resume(now_us, orders);
         }
@@ -207,13 +217,7 @@ impl Splitter {
         }
     }
 
-    fn fail_exchange(
-        &mut self,
-        server: Server,
-        code: u16,
-        now_us: u64,
-        orders: &mut Vec<Order>,
-    ) {
+    fn fail_exchange(&mut self, server: Server, code: u16, now_us: u64, orders: &mut Vec<Order>) {
         if let Some(exchange) = &mut self.exchange {
             exchange.set_outcome(server, Outcome::Error(code));
         }

@@ -126,7 +126,11 @@ mod tests {
             b"SELECT 1 FROM DUAL WHERE MASTER_GTID_WAIT('0-1-7', 0.100) = 0"
         );
         let mysql = question(b"3e11:5", wait);
-        assert!(mysql.windows(26).any(|part| part == b"WAIT_FOR_EXECUTED_GTID_SET"));
+        assert!(
+            mysql
+                .windows(26)
+                .any(|part| part == b"WAIT_FOR_EXECUTED_GTID_SET")
+        );
         assert!(tracking(b"5.5.5-10.11.6-MariaDB").ends_with(b"'last_gtid')"));
         assert!(tracking(b"9.7.0").ends_with(b"'OWN_GTID'"));
     }

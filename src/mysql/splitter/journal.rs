@@ -59,7 +59,11 @@ mod tests {
     #[test]
     fn a_journal_keeps_the_order_and_forgets_repetitions() {
         let mut journal = Journal::default();
-        for packet in [&b"\x02\0\0\0\x03a"[..], b"\x02\0\0\0\x03a", b"\x02\0\0\0\x02b"] {
+        for packet in [
+            &b"\x02\0\0\0\x03a"[..],
+            b"\x02\0\0\0\x03a",
+            b"\x02\0\0\0\x02b",
+        ] {
             journal.push(packet);
         }
         assert_eq!(journal.get(0), Some(&b"\x02\0\0\0\x03a"[..]));

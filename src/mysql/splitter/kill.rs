@@ -64,7 +64,10 @@ mod tests {
     fn the_forms_with_a_thread_id_are_read() {
         assert_eq!(parse("KILL 17"), Some((17, false)));
         assert_eq!(parse("kill connection 17;"), Some((17, false)));
-        assert_eq!(parse("KILL SOFT QUERY /* that one */ 4294967295"), Some((u32::MAX, true)));
+        assert_eq!(
+            parse("KILL SOFT QUERY /* that one */ 4294967295"),
+            Some((u32::MAX, true))
+        );
     }
 
     #[test]

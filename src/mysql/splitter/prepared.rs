@@ -255,8 +255,8 @@ pub(super) fn asks_for_cursor(arguments: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mysql::lexer::Dialect;
     use crate::mysql::classify;
+    use crate::mysql::lexer::Dialect;
 
     const NONE: Capabilities = Capabilities::NONE;
 
@@ -285,7 +285,10 @@ mod tests {
         let statements = statements(0);
         assert_eq!(statements.definite(LAST_PREPARED), 7);
         assert_eq!(statements.definite(3), 3);
-        assert_eq!(PreparedStatements::default().definite(LAST_PREPARED), LAST_PREPARED);
+        assert_eq!(
+            PreparedStatements::default().definite(LAST_PREPARED),
+            LAST_PREPARED
+        );
     }
 
     #[test]
@@ -293,11 +296,17 @@ mod tests {
         let statements = statements(2);
         let statement = statements.get(7).unwrap();
         let given = execute(true, b"\x08\0\xFD\0values");
-        assert_eq!(statement.binding(&given, NONE), Ok(Binding::Given(2, 12..16)));
+        assert_eq!(
+            statement.binding(&given, NONE),
+            Ok(Binding::Given(2, 12..16))
+        );
         let before = execute(false, b"values");
         assert_eq!(statement.binding(&before, NONE), Ok(Binding::Before(2, 11)));
         for len in 1..16 {
-            assert!(statement.binding(&given[..len], NONE).is_err(), "{len} bytes");
+            assert!(
+                statement.binding(&given[..len], NONE).is_err(),
+                "{len} bytes"
+            );
         }
     }
 

@@ -38,7 +38,9 @@ fn behind_attributes(arguments: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 fn is_null(bitmap: &[u8], index: u64) -> bool {
-    let byte = usize::try_from(index / 8).ok().and_then(|at| bitmap.get(at));
+    let byte = usize::try_from(index / 8)
+        .ok()
+        .and_then(|at| bitmap.get(at));
     byte.is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
@@ -47,11 +49,11 @@ fn skip_value(values: &mut Cursor<'_>, kind: u16) -> Result<(), Malformed> {
     const FIELD: &str = "COM_QUERY.parameter_values";
     let [kind, _] = kind.to_le_bytes();
     let bytes = match kind {
-        0x01 => 1,               // TINY
-        0x02 | 0x0D => 2,        // SHORT, YEAR
-        0x03 | 0x04 | 0x09 => 4, // LONG, FLOAT, INT24
-        0x05 | 0x08 => 8,        // DOUBLE, LONGLONG
-        0x06 => 0,               // NULL
+        0x01 => 1,                                          // TINY
+        0x02 | 0x0D => 2,                                   // SHORT, YEAR
+        0x03 | 0x04 | 0x09 => 4,                            // LONG, FLOAT, INT24
+        0x05 | 0x08 => 8,                                   // DOUBLE, LONGLONG
+        0x06 => 0,                                          // NULL
         0x07 | 0x0A..=0x0C => u64::from(values.u8(FIELD)?), // dates and times
         _ => return values.lenenc_bytes(FIELD).map(drop),
     };
@@ -68,7 +70,10 @@ mod tests {
     fn without_attributes_all_of_it_is_the_statement() {
         let text = statement_text(b"SELECT 1", Capabilities::NONE);
         assert_eq!(text, Some(&b"SELECT 1"[..]));
-        assert_eq!(statement_text(b"\x00\x01SELECT 1", WITH), Some(&b"SELECT 1"[..]));
+        assert_eq!(
+            statement_text(b"\x00\x01SELECT 1", WITH),
+            Some(&b"SELECT 1"[..])
+        );
     }
 
     #[test]
@@ -85,7 +90,10 @@ mod tests {
 
     #[test]
     fn a_count_that_is_a_lie_is_no_statement() {
-        assert_eq!(statement_text(b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01x", WITH), None);
+        assert_eq!(
+            statement_text(b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01x", WITH),
+            None
+        );
         assert_eq!(statement_text(b"", WITH), None);
     }
 }

@@ -149,7 +149,12 @@ impl Splitter {
         let ok = OkPacket::parse(payload, self.established.primary_capabilities);
         match (ok, payload.first()) {
             (Ok(ok), Some(&kind)) if header.len >= EOF_BYTES_BELOW.min(7) => {
-                ok.write(&mut out, header.sequence, kind, self.established.capabilities);
+                ok.write(
+                    &mut out,
+                    header.sequence,
+                    kind,
+                    self.established.capabilities,
+                );
             }
             _ => out.extend_from_slice(packet),
         }

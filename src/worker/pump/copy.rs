@@ -5,18 +5,24 @@ use crate::telemetry::Reason;
 use crate::worker::close::to_blame;
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Chunk, Kernel};
-use crate::worker::session::{Intake, Mode, Sink, Stage, opposite, peer_of};
+use crate::worker::session::{Intake, Mode, Sink, Source, Stage, opposite, peer_of};
 
 impl<K: Kernel> Worker<K> {
     /// Whether what comes from a leg's peer is still wanted by somebody.
     pub(in crate::worker) fn takes_bytes(&self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
+        if session.mysql.is_some() {
+            return session.stage != Stage::Closing && !session.conversation().is_leaving(leg);
+        }
         let sink = session.legs[opposite(leg)].outlet.sink;
         session.stage != Stage::Closing && sink != Sink::Broken
     }
 
     /// Bytes have come from a leg's peer.
     pub(in crate::worker) fn take_received(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        if self.sessions[slot].mysql.is_some() {
+            return self.hear(slot, leg, chunk);
+        }
         let kernel = &mut self.kernel;
         let chunks = &mut self.sessions[slot].outlet(leg).chunks;
         let merged = chunks.push(chunk, |to, from| kernel.append(to, from));
@@ -33,12 +39,18 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's peer may be read from again, or has changed in another way.
     pub(in crate::worker) fn go_on_reading(&mut self, slot: u32, leg: usize) {
-        self.advance(slot, leg);
+        match self.sessions[slot].mysql {
+            Some(_) => self.converse(slot),
+            None => self.advance(slot, leg),
+        }
     }
 
     /// A leg's peer may be sent to again.
     pub(in crate::worker) fn go_on_sending(&mut self, slot: u32, leg: usize) {
-        self.advance(slot, opposite(leg));
+        match self.sessions[slot].mysql {
+            Some(_) => self.flush(slot, leg),
+            None => self.advance(slot, opposite(leg)),
+        }
     }
 
     /// A leg's peer has ended its sending otherwise than by a FIN.
@@ -46,7 +58,10 @@ impl<K: Kernel> Worker<K> {
         if reason == Reason::Internal {
             return self.end(slot, to_blame(peer_of(leg), reason), reason);
         }
-        self.source_lost(slot, leg, reason);
+        match self.sessions[slot].mysql {
+            Some(_) => self.said_its_last(slot, leg, Source::Lost, reason),
+            None => self.source_lost(slot, leg, reason),
+        }
     }
 
     /// A leg's peer takes no more.
@@ -54,7 +69,10 @@ impl<K: Kernel> Worker<K> {
         if reason == Reason::Internal {
             return self.end(slot, to_blame(peer_of(leg), reason), reason);
         }
-        self.sink_lost(slot, opposite(leg), reason);
+        match self.sessions[slot].mysql {
+            Some(_) => self.hears_no_more(slot, leg, reason),
+            None => self.sink_lost(slot, opposite(leg), reason),
+        }
     }
 }
 

@@ -46,6 +46,9 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn source_finished(&mut self, slot: u32, stream: usize) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
+        if session.mysql.is_some() {
+            return self.said_its_last(slot, stream, Source::Finished, Reason::Finished);
+        }
         let peer = &mut session.legs[stream];
         if peer.outlet.sink == Sink::Broken || peer.outlet.cut_short {
             // A send to this peer failed and took the error with it: what looks like a FIN is the

@@ -587,6 +587,28 @@ impl Kernel for SimKernel<'_> {
         }
     }
 
+    fn send_bytes(&mut self, socket: Fd, bytes: &[u8]) -> io::Result<usize> {
+        let room = {
+            let socket = self.open_socket(socket);
+            (socket.room_until - socket.given) as usize
+        };
+        let len = room.min(bytes.len());
+        if len == 0 {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        self.give(socket, &bytes[..len]);
+        Ok(len)
+    }
+
+    fn bytes(&mut self, chunk: Chunk) -> &mut [u8] {
+        assert!(
+            !self.free.contains(&chunk.buffer),
+            "a released buffer is read"
+        );
+        let range = usize::from(chunk.start)..usize::from(chunk.end);
+        &mut self.memory[usize::from(chunk.buffer.0)][range]
+    }
+
     fn buffers_left(&self) -> usize {
         self.free.len()
     }

@@ -1,0 +1,136 @@
+//! When a conversation is looked at, and what happens then.
+
+use super::Leaving;
+use crate::mysql::login::Peer;
+use crate::telemetry::{Reason, Who};
+use crate::worker::event_loop::Worker;
+use crate::worker::kernel::Kernel;
+use crate::worker::session::{REPLICA, SERVER, Stage};
+
+impl<K: Kernel> Worker<K> {
+    /// When a conversation is to be looked at.
+    pub(in crate::worker) fn conversation_deadline_ms(&self, slot: u32) -> u64 {
+        let session = &self.sessions[slot];
+        let conversation = session.conversation();
+        let replica_ms = match conversation.replica_try.deadline_ms {
+            0 => u64::MAX,
+            at_ms => at_ms,
+        };
+        conversation
+            .deadline_ms
+            .min(replica_ms)
+            .min(self.quiet_look_ms(slot))
+            .min(self.retire_at_ms(slot, SERVER))
+            .min(self.retire_at_ms(slot, REPLICA))
+    }
+
+    /// Starts the clock of a login that waits for nothing but its replica, and stops it.
+    pub(super) fn watch_login(&mut self, slot: u32) {
+        let now_ms = self.now_ms();
+        let session = &mut self.sessions[slot];
+        let route = session.route.clone();
+        let conversation = session.conversation_mut();
+        let Some(login) = &conversation.login else {
+            return;
+        };
+        let search = &mut conversation.replica_try;
+        if !login.waits_for_replica() {
+            search.deadline_ms = 0;
+        } else if search.deadline_ms == 0
+            && let Some(mysql) = &route.mysql
+        {
+            search.deadline_ms = now_ms + mysql.settings.replica_login_timeout.as_millis() as u64;
+        }
+    }
+
+    /// The conversation's timer has fired.
+    pub(in crate::worker) fn look_at_conversation(&mut self, slot: u32) {
+        let now_ms = self.now_ms();
+        let conversation = self.sessions[slot].conversation();
+        let (deadline_ms, ending) = (conversation.deadline_ms, conversation.ending);
+        let replica_ms = conversation.replica_try.deadline_ms;
+        if deadline_ms <= now_ms {
+            let (who, reason) = ending.unwrap_or((Who::Client, Reason::LoginTimeout));
+            return self.login_expired(slot, who, reason);
+        }
+        if replica_ms != 0 && replica_ms <= now_ms {
+            self.replica_expired(slot);
+        }
+        if self.sessions[slot].stage != Stage::Relaying || self.sessions[slot].mysql.is_none() {
+            return;
+        }
+        if self.retire_at_ms(slot, SERVER) <= now_ms {
+            return self.end(slot, Who::Operator, Reason::ServerRemoved);
+        }
+        if self.retire_at_ms(slot, REPLICA) <= now_ms {
+            self.close_leg(slot, REPLICA);
+            self.server_gone(slot, REPLICA);
+            self.converse(slot);
+        }
+        if self.has_been_quiet(slot) {
+            return self.end(slot, Who::Ringway, Reason::IdleTimeout);
+        }
+        self.reschedule(slot);
+    }
+
+    /// A login, or the end of a session, has taken too long. A server whose handshake is not
+    /// finished is left properly first, if there is anybody to leave it.
+    fn login_expired(&mut self, slot: u32, who: Who, reason: Reason) {
+        let conversation = self.sessions[slot].conversation_mut();
+        let unfinished = conversation.ending.is_none() && !conversation.logged_in;
+        if unfinished && let Some(login) = &mut conversation.login {
+            let mut actions = Vec::new();
+            login.lost(Peer::Client, &mut actions);
+            conversation.deadline_ms = u64::MAX;
+            self.end_when_sent(slot, who, reason);
+            self.act(slot, actions);
+            return self.converse(slot);
+        }
+        self.end(slot, who, reason);
+    }
+
+    fn replica_expired(&mut self, slot: u32) {
+        let conversation = self.sessions[slot].conversation_mut();
+        conversation.replica_try.deadline_ms = 0;
+        let is_login = conversation.login.is_some() && conversation.replica_login.is_none();
+        if is_login {
+            let mut actions = Vec::new();
+            let login = conversation.login.as_mut().expect("just looked at");
+            login.replica_timed_out(&mut actions);
+            self.act(slot, actions);
+        } else {
+            let mut out = Vec::new();
+            if let Some(login) = &mut conversation.replica_login {
+                login.leave(&mut out);
+            }
+            self.send_own(slot, REPLICA, out);
+            self.leave_when_sent(slot, REPLICA);
+            self.replica_failed(slot);
+        }
+        let line = &self.sessions[slot].conversation().lines[REPLICA];
+        let connecting = !self.sessions[slot].conversation().replica_try.is_connected;
+        if connecting && line.leaving != Leaving::Now {
+            self.close_leg(slot, REPLICA);
+        }
+        self.converse(slot);
+    }
+
+    /// No primary can be had. The replica may log the client in, to read.
+    pub(in crate::worker) fn primary_unreachable(&mut self, slot: u32, who: Who, reason: Reason) {
+        let session = &mut self.sessions[slot];
+        session.stage = Stage::Relaying;
+        let conversation = session.conversation_mut();
+        let mut actions = Vec::new();
+        if let Some(login) = &mut conversation.login {
+            login.lost(Peer::Primary, &mut actions);
+        }
+        let failed = actions
+            .iter()
+            .any(|action| matches!(action, crate::mysql::login::Action::Fail(_)));
+        if failed {
+            self.end_when_sent(slot, who, reason);
+        }
+        self.act(slot, actions);
+        self.converse(slot);
+    }
+}
