@@ -124,6 +124,9 @@ impl Splitter {
 
     /// No replica could log the session in.
     pub fn replica_unavailable(&mut self, now_us: u64, orders: &mut Vec<Order>) {
+        if self.replica.connection != Connection::Opening {
+            return;
+        }
         self.replica.connection = Connection::Closed;
         self.forget_replica(now_us);
         self.redirect(now_us, orders);

@@ -30,11 +30,13 @@ impl<K: Kernel> Worker<K> {
         let session = &mut self.sessions[slot];
         let route = session.route.clone();
         let conversation = session.conversation_mut();
-        let Some(login) = &conversation.login else {
+        if conversation.replica_login.is_some() {
             return;
-        };
+        }
+        let login = conversation.login.as_ref();
+        let waits = login.is_some_and(|login| login.waits_for_replica());
         let search = &mut conversation.replica_try;
-        if !login.waits_for_replica() {
+        if !waits {
             search.deadline_ms = 0;
         } else if search.deadline_ms == 0
             && let Some(mysql) = &route.mysql
