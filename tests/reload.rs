@@ -301,8 +301,8 @@ fn a_file_with_any_error_changes_nothing_and_the_next_good_one_works() {
     let secretless = format!(
         "{good}\n[[listener]]\nname = \"db\"\nlisten = \"127.0.0.1:3306\"\nprotocol = \"mysql\"\n\
          pool = \"db\"\n[[pool]]\nname = \"db\"\nserver = [{{ name = \"s\", address = \
-         \"127.0.0.1:3307\", role = \"primary\" }}]\nmysql.user = [{{ name = \"a\", password_file = \
-         \"/nonexistent/password\" }}]\n"
+         \"127.0.0.1:3307\", role = \"primary\" }}]\nmysql.user = [{{ name = \"a\", password_file \
+         = \"/nonexistent/password\" }}]\n"
     );
     let bad = [
         ("syntax", format!("{good}\n[[listener"), "toml"),

@@ -223,7 +223,7 @@ fn a_listener_that_begins_to_split_changes_its_pool() {
     assert_eq!(
         rendered,
         "pool db: db-01 role none -> primary, db-02 role none -> replica, idle_timeout 5m -> 8h, \
-         tcp_user_timeout 5m -> 8h, health_check.type tcp -> mysql, mysql.roles none -> configured, \
-         + user web, + user old; listener db protocol tcp -> mysql"
+         tcp_user_timeout 5m -> 8h, health_check.type tcp -> mysql, mysql.roles none -> \
+         configured, + user web, + user old; listener db protocol tcp -> mysql"
     );
 }

@@ -401,7 +401,8 @@ fn settings_of_health_checks() {
             ),
             (
                 "type = \"https\"",
-                "`type` is \"https\", but takes \"tcp\", \"http\" or \"mysql\" | did you mean \"http\"?",
+                "`type` is \"https\", but takes \"tcp\", \"http\" or \"mysql\" | did you mean \
+                 \"http\"?",
             ),
             (
                 "type = \"http\"\npath = \"x\"",
@@ -479,8 +480,8 @@ fn where_mysql_is_spoken() {
     assert_told("[[pool.server]]", &[(PRIMARY, role)]);
 
     let both = "[[listener]]\nname = \"t\"\nlisten = \"0.0.0.0:81\"\npool = \"p\"\n";
-    let expected = "`pool` is \"p\", which the listener in line 4 uses for another protocol | pools \
-                    of tcp and of mysql listeners differ in their settings: make two";
+    let expected = "`pool` is \"p\", which the listener in line 4 uses for another protocol | \
+                    pools of tcp and of mysql listeners differ in their settings: make two";
     let file = format!("{both}{}", mysql_file("", PRIMARY));
     assert_eq!(told(&file), [expected]);
 
@@ -562,8 +563,8 @@ fn settings_of_mysql_pools() {
         ),
         (
             "replica_login_timeout = \"11s\"",
-            "`replica_login_timeout` is longer than `login_timeout`, which is 10s | waiting for the \
-             replica is a part of the login, so it is the shorter one",
+            "`replica_login_timeout` is longer than `login_timeout`, which is 10s | waiting for \
+             the replica is a part of the login, so it is the shorter one",
         ),
         (
             "primary_only_users = [\"a\", \"a\"]",
@@ -581,9 +582,9 @@ fn settings_of_mysql_pools() {
     ] {
         assert_mysql_told(&format!("[pool.mysql]\n{line}"), PRIMARY, &[expected]);
     }
-    let check = "`type` leaves a handshake of a MySQL server unfinished at every check, and servers \
-                 block hosts that do so (max_connect_errors) | leave it out, or name the `port` of \
-                 something else that answers for the server";
+    let check = "`type` leaves a handshake of a MySQL server unfinished at every check, and \
+                 servers block hosts that do so (max_connect_errors) | leave it out, or name the `port` \
+                 of something else that answers for the server";
     assert_mysql_told("health_check = { type = \"tcp\" }", PRIMARY, &[check]);
     assert_mysql_told(
         "health_check = { type = \"http\", port = 9200 }",
