@@ -502,7 +502,8 @@ fn where_mysql_is_spoken() {
 #[test]
 fn roles_of_servers() {
     let missing = "[[pool.server]] has no `role` | add `role = \"primary\"` or `role = \
-                   \"replica\"`, or have the servers asked: `roles = \"read_only\"` in [pool.mysql]";
+                   \"replica\"`, or have the servers asked: `roles = \"read_only\"` in \
+                   [pool.mysql]";
     assert_mysql_told("", "", &[missing]);
     let no_primary = "the pool has no primary | give the server that takes writes `role = \
                       \"primary\"`";
@@ -583,8 +584,8 @@ fn settings_of_mysql_pools() {
         assert_mysql_told(&format!("[pool.mysql]\n{line}"), PRIMARY, &[expected]);
     }
     let check = "`type` leaves a handshake of a MySQL server unfinished at every check, and \
-                 servers block hosts that do so (max_connect_errors) | leave it out, or name the `port` \
-                 of something else that answers for the server";
+                 servers block hosts that do so (max_connect_errors) | leave it out, or name the \
+                 `port` of something else that answers for the server";
     assert_mysql_told("health_check = { type = \"tcp\" }", PRIMARY, &[check]);
     assert_mysql_told(
         "health_check = { type = \"http\", port = 9200 }",
