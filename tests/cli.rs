@@ -146,6 +146,90 @@ fn a_name_that_does_not_resolve_ends_with_1_and_its_place_in_the_file() {
     }
 }
 
+/// A mysql listener with a primary and a replica; `mysql` stands in its pool.
+fn mysql_config(mysql: &str) -> String {
+    let server = |name: &str, address, role| {
+        format!("[[pool.server]]\nname = \"{name}\"\naddress = \"127.0.0.1:{address}\"\n{role}\n")
+    };
+    let listener = config("127.0.0.1:18000", "127.0.0.1:3306").replacen(
+        "pool = ",
+        "protocol = \"mysql\"\npool = ",
+        1,
+    );
+    format!(
+        "{listener}role = \"primary\"\n{}{}{mysql}",
+        server("web-02", 3307, "role = \"primary\"\nbackup = true"),
+        server("web-03", 3308, "role = \"replica\""),
+    )
+}
+
+#[test]
+fn check_says_what_a_mysql_listener_sends_where() {
+    let file = ConfigFile::new(&mysql_config(""));
+    let output = ringway(&["check", "-c", file.path()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let expected = "listener web splits statements over pool web: writes go to web-01 \
+                    (127.0.0.1:3306), web-02 (127.0.0.1:3307, backup), reads to web-03 \
+                    (127.0.0.1:3308)\n";
+    assert!(stdout(&output).ends_with(expected), "{}", stdout(&output));
+
+    let alone = mysql_config("").replace("\"replica\"", "\"primary\"\nbackup = true");
+    let file = ConfigFile::new(&alone);
+    let output = ringway(&["check", "-c", file.path()]);
+    let expected = "reads, too, for want of a replica\n";
+    assert!(stdout(&output).ends_with(expected), "{}", stdout(&output));
+
+    let followed = mysql_config("[pool.mysql]\nroles = \"read_only\"\nmonitor.user = \"m\"\n");
+    let is_role = |line: &&str| !line.starts_with("role = ");
+    let followed: Vec<_> = followed.lines().filter(is_role).collect();
+    let file = ConfigFile::new(&followed.join("\n"));
+    let output = ringway(&["check", "-c", file.path()]);
+    let expected = "over pool web: the roles follow read_only on each server\n";
+    assert!(stdout(&output).ends_with(expected), "{}", stdout(&output));
+}
+
+#[test]
+fn passwords_that_cannot_be_read_end_with_1_and_their_places_in_the_file() {
+    let users = "[[pool.mysql.user]]\nname = \"a\"\npassword_file = \"/nonexistent/a\"\n\
+                 [[pool.mysql.user]]\nname = \"b\"\npassword_env = \"RINGWAY_TEST_OF_NOTHING\"\n";
+    let text = mysql_config(users).replacen("127.0.0.1:3306", "nowhere.invalid:3306", 1);
+    let line = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+    let file = ConfigFile::new(&text);
+    for command in ["check", "run"] {
+        let output = ringway(&[command, "--config", file.path()]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let said = stderr(&output);
+        for (place, what) in [
+            ("nowhere", "server web-01: nowhere.invalid does not resolve"),
+            (
+                "nonexistent",
+                "user a: password file /nonexistent/a cannot be read",
+            ),
+            (
+                "OF_NOTHING",
+                "user b: environment variable RINGWAY_TEST_OF_NOTHING is not set",
+            ),
+        ] {
+            assert!(
+                said.contains(&format!("{}:{}:", file.path(), line(place))),
+                "{said}"
+            );
+            assert!(said.contains(what), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_password_in_the_file_is_refused_and_not_repeated() {
+    let user = "[[pool.mysql.user]]\nname = \"a\"\npassword = \"hunter2\"\n";
+    let file = ConfigFile::new(&mysql_config(user));
+    let output = ringway(&["check", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("use `password_file`"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 #[test]
 fn a_port_in_use_ends_with_71_and_who_has_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

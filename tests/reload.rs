@@ -298,6 +298,12 @@ fn a_file_with_any_error_changes_nothing_and_the_next_good_one_works() {
         .text();
     let twice =
         format!("{good}\n[[listener]]\nname = \"two\"\nlisten = [\"{web}\"]\npool = \"web\"\n");
+    let secretless = format!(
+        "{good}\n[[listener]]\nname = \"db\"\nlisten = \"127.0.0.1:3306\"\nprotocol = \"mysql\"\n\
+         pool = \"db\"\n[[pool]]\nname = \"db\"\nserver = [{{ name = \"s\", address = \
+         \"127.0.0.1:3307\", role = \"primary\" }}]\nmysql.user = [{{ name = \"a\", password_file \
+         = \"/nonexistent/password\" }}]\n"
+    );
     let bad = [
         ("syntax", format!("{good}\n[[listener"), "toml"),
         (
@@ -327,6 +333,11 @@ fn a_file_with_any_error_changes_nothing_and_the_next_good_one_works() {
             "name that does not resolve",
             good.replace(&server.address().to_string(), "no-such-host.invalid:80"),
             "no-such-host.invalid",
+        ),
+        (
+            "password that cannot be read",
+            secretless,
+            "user a: password file /nonexistent/password cannot be read",
         ),
         (
             "zero timeout",

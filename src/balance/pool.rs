@@ -453,7 +453,119 @@ mod tests {
         assert_eq!(pick(&pool, later_ms, &[1, 2]), Ok(0));
     }
 
+    /// Members of these roles and weights; `None`: a server whose role is not known.
+    fn with_roles(members: &[(Option<Role>, u16)]) -> Pool {
+        let members = members.iter().enumerate().map(|(i, &(role, weight))| {
+            let member = member(i, None, false);
+            member.server.set_role(role);
+            Member { weight, ..member }
+        });
+        Pool::new("db", settings(), members.collect(), Default::default())
+    }
+
+    fn pick_role(pool: &Pool, role: Role) -> Result<usize, NoServer> {
+        pool.pick_role(0, &Tried::default(), role)
+    }
+
+    const P: Option<Role> = Some(Role::Primary);
+    const R: Option<Role> = Some(Role::Replica);
+
+    #[test]
+    fn replicas_take_turns_whatever_is_picked_beside_them() {
+        let pool = with_roles(&[(P, 1000), (R, 1), (None, 1), (R, 1)]);
+        for round in 0..20 {
+            assert_eq!(pick_role(&pool, Role::Primary), Ok(0));
+            assert!(pool.pick(0, &Tried::default()).is_ok());
+            let expected = [1, 3][round % 2];
+            assert_eq!(
+                pick_role(&pool, Role::Replica),
+                Ok(expected),
+                "round {round}"
+            );
+        }
+    }
+
+    #[test]
+    fn turns_are_exact_over_threads() {
+        let pool = with_roles(&[(P, 1), (R, 1), (R, 2), (R, 1)]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        pick_role(&pool, Role::Replica).unwrap();
+                        pick_role(&pool, Role::Primary).unwrap();
+                    }
+                });
+            }
+        });
+        let sessions: Vec<_> = pool.members().iter().map(|m| m.server.sessions()).collect();
+        assert_eq!(sessions, [4000, 1000, 2000, 1000]);
+    }
+
+    #[test]
+    fn a_replica_that_lags_is_not_read_and_a_primary_never_lags() {
+        let pool = with_roles(&[(P, 1), (R, 1), (R, 1)]);
+        pool.member(0).server.set_lagging(true);
+        pool.member(1).server.set_lagging(true);
+        assert_eq!(pick_role(&pool, Role::Primary), Ok(0));
+        assert_eq!(
+            [(); 3].map(|()| pick_role(&pool, Role::Replica)),
+            [Ok(2); 3]
+        );
+        pool.member(2).server.set_lagging(true);
+        assert_eq!(pick_role(&pool, Role::Replica), Err(NoServer::Down));
+        pool.member(1).server.set_lagging(false);
+        assert_eq!(pick_role(&pool, Role::Replica), Ok(1));
+    }
+
+    #[test]
+    fn roles_that_change_hold_at_once() {
+        let pool = with_roles(&[(P, 1), (R, 1)]);
+        pool.member(0).server.set_role(R);
+        pool.member(1).server.set_role(P);
+        assert_eq!(pick_role(&pool, Role::Primary), Ok(1));
+        assert_eq!(pick_role(&pool, Role::Replica), Ok(0));
+        let cursors = pool.cursors();
+        let next = Pool::new("db", settings(), pool.members().to_vec(), cursors);
+        assert_eq!(pick_role(&next, Role::Primary), Ok(1));
+    }
+
     proptest! {
+        /// Over whole rounds of the schedule, those of one role get exactly their shares of it,
+        /// however picks of the two roles are mixed.
+        #[test]
+        fn each_role_is_shared_out_by_weight(
+            members in prop::collection::vec((0..3u8, 1..6u16), 1..6),
+            mix in any::<u64>(),
+        ) {
+            let role = |role| [None, P, R][usize::from(role)];
+            let members: Vec<_> = members.into_iter().map(|(r, w)| (role(r), w)).collect();
+            let pool = with_roles(&members);
+            let rounds = 3;
+            for (role, other) in [(Role::Primary, Role::Replica), (Role::Replica, Role::Primary)] {
+                let of_role = |&&(r, _): &&(Option<Role>, u16)| r == Some(role);
+                let weights = members.iter().filter(of_role).map(|&(_, w)| u32::from(w));
+                let total: u32 = weights.sum();
+                if total == 0 {
+                    prop_assert_eq!(pick_role(&pool, role), Err(NoServer::Down));
+                    continue;
+                }
+                let mut picks = vec![0; members.len()];
+                for i in 0..rounds * total {
+                    let picked = pick_role(&pool, role).unwrap();
+                    prop_assert_eq!(members[picked].0, Some(role));
+                    picks[picked] += 1;
+                    if mix >> (i % 64) & 1 == 1 {
+                        let _ = pick_role(&pool, other);
+                    }
+                }
+                for (&(r, weight), picks) in members.iter().zip(picks) {
+                    let share = if r == Some(role) { rounds * u32::from(weight) } else { 0 };
+                    prop_assert_eq!(picks, share);
+                }
+            }
+        }
+
         /// Whatever state the servers are in: who is chosen could take the session, no better one
         /// was passed over, and exactly one place is taken.
         #[test]

@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn a_primary_whose_name_is_several_servers_is_refused() {
+        let text = "[[listener]]\nname = \"l\"\nlisten = \"127.0.0.1:1\"\npool = \"p\"\n\
+                    protocol = \"mysql\"\n[[pool]]\nname = \"p\"\n[[pool.server]]\n\
+                    name = \"a\"\naddress = \"two:3306\"\nrole = \"primary\"\n";
+        let errors = Config::parse(text).unwrap().resolve(lookup).unwrap_err();
+        let errors: Vec<_> = errors.iter().map(|error| error.message.clone()).collect();
+        let expected = "pool p: the pool has several primaries (a, a), of which 2 are no backup";
+        assert_eq!(errors, [expected]);
+        let replica = text.replace("primary", "replica");
+        let one = "[[pool.server]]\nname = \"b\"\naddress = \"one:3307\"\nrole = \"primary\"\n";
+        let config = Config::parse(&format!("{replica}{one}")).unwrap();
+        assert!(config.resolve(lookup).is_ok());
+    }
+
+    #[test]
     fn a_name_is_looked_up_once() {
         let mut config = config(&[("a", "one:80", 1)]);
         config.pools.push(config.pools[0].clone());

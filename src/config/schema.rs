@@ -189,6 +189,18 @@ impl Schema {
     }
 }
 
+/// Whether a key of a table is a table itself.
+#[cfg(test)]
+pub(super) fn is_table(table: &Schema, key: &str) -> bool {
+    let parent = table.header.trim_matches(['[', ']']);
+    let below = match table.header == ROOT.header {
+        true => key.to_owned(),
+        false => format!("{parent}.{key}"),
+    };
+    ALL.iter()
+        .any(|table| table.header.trim_matches(['[', ']']) == below)
+}
+
 /// The known word that differs least from `word`, if it could be a slip of the pen: at most a
 /// third of its characters, transpositions counted as one.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

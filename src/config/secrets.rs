@@ -8,7 +8,7 @@ use super::mysql::{SecretSource, UserSecret};
 /// The passwords of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSecrets<S> {
-    /// In the order of [`MysqlPool::users`](super::MysqlPool::users); `None`: the file has the hash.
+    /// In the order of [`super::MysqlPool::users`]; `None`: the file has the hash.
     pub users: Vec<Option<S>>,
     /// The monitor's, if it has one.
     pub monitor: Option<S>,

@@ -12,6 +12,10 @@ pub(super) type Span = Range<usize>;
 const EXCERPT_CHARS: usize = 96;
 const EXCERPT_CHARS_BEFORE: usize = 32;
 
+/// Keys whose values are secrets. Excerpts end up in terminals and logs, so whatever follows such a
+/// key in its line is not shown, be the line valid or not.
+const SECRETS: [&str; 2] = ["password", "native_hash"];
+
 /// The line that a diagnostic is about, cut to a readable width, with what to mark in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
@@ -62,9 +66,11 @@ impl<'a> Source<'a> {
             0..=EXCERPT_CHARS => 0,
             _ => mark_at.saturating_sub(EXCERPT_CHARS_BEFORE),
         };
-        let shown = self.text[line].chars().skip(skipped).take(EXCERPT_CHARS);
+        let hidden_from = secret_in(&self.text[line.clone()]).unwrap_or(usize::MAX);
+        let shown = self.text[line].chars().enumerate();
+        let show = |(i, c)| if i < hidden_from { printable(c) } else { '*' };
         Excerpt {
-            text: shown.map(printable).collect(),
+            text: shown.skip(skipped).take(EXCERPT_CHARS).map(show).collect(),
             mark_at: mark_at - skipped,
             mark_width: marked.clamp(
                 1,
@@ -92,6 +98,20 @@ impl<'a> Source<'a> {
         }
         offset
     }
+}
+
+/// After how many characters of a line its first secret begins.
+fn secret_in(line: &str) -> Option<usize> {
+    let is_part_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let value = |(at, key): (usize, &str)| {
+        let (before, after) = (&line[..at], &line[at + key.len()..]);
+        let after_key = after.trim_start_matches(['"', '\'', ' ', '\t']);
+        let is_key = !before.ends_with(is_part_of_key) && after_key.starts_with('=');
+        is_key.then(|| line.len() - after_key.len() + 1)
+    };
+    let secrets = SECRETS.iter().flat_map(|key| line.match_indices(key));
+    let first = secrets.filter_map(value).min()?;
+    Some(line[..first].chars().count())
 }
 
 /// A tab takes one column, so that marks stand below what they mark; other control characters
@@ -149,6 +169,26 @@ mod tests {
         let (line, mark_at, mark_width) = excerpt(&text, 500..502);
         assert_eq!(line.chars().count(), EXCERPT_CHARS);
         assert_eq!(&line[mark_at..mark_at + mark_width], "yy");
+    }
+
+    #[test]
+    fn an_excerpt_shows_no_secret() {
+        for (text, shown) in [
+            ("password = \"hunter2\"", "password =**********"),
+            ("\"password\"=\"hunter2", "\"password\"=********"),
+            ("u = { password = 'x' }", "u = { password =******"),
+            ("native_hash = \"*AB\"", "native_hash =******"),
+            ("password_file = \"/a\"", "password_file = \"/a\""),
+            ("old_password = 1", "old_password = 1"),
+            ("# the password", "# the password"),
+        ] {
+            assert_eq!(excerpt(text, 0..1), (shown.to_owned(), 0, 1));
+        }
+        let behind = excerpt("a = { password = 'hunter2', b = 1 }", 28..29);
+        assert_eq!(
+            behind,
+            ("a = { password =*******************".into(), 28, 1)
+        );
     }
 
     proptest! {

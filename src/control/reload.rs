@@ -226,8 +226,9 @@ mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::balance::{Health, Server};
+    use crate::balance::{Health, Role, Server};
     use crate::config::Address;
+    use crate::control::capacity::Capacity;
     use crate::control::start;
 
     const SESSIONS_MAX: u32 = 100;
@@ -245,13 +246,14 @@ mod tests {
         text
     }
 
-    fn parse(text: &str) -> Config {
-        Config::parse(text).unwrap()
+    fn parse(text: &str) -> Complete {
+        complete(Config::parse(text).unwrap()).unwrap()
     }
 
     /// A process of two workers whose threads do not run.
     fn process(text: &str) -> Process {
-        start::prepare(None, parse(text), 2, SESSIONS_MAX).unwrap()
+        let capacity = Capacity::new(1 << 16, 2, 0, Some(SESSIONS_MAX), 2).unwrap();
+        start::prepare(None, parse(text), 2, capacity).unwrap()
     }
 
     /// On an address of its own, where no other test's connection takes the port meanwhile.
@@ -286,7 +288,7 @@ mod tests {
             (0, 3)
         );
         assert!(registry.reloads.last_error.is_some());
-        assert_eq!(registry.config, parse(&before));
+        assert_eq!(registry.config, parse(&before).0);
         assert_eq!(registry.shared.generation(), 1);
         assert_eq!(process.sockets.open.len(), 1);
         assert!(TcpStream::connect(web).is_ok(), "it is still listened on");
@@ -403,5 +405,83 @@ mod tests {
         assert!(TcpStream::connect(api.1).is_err());
         apply(&mut process, parse(&config(&[web, api], &["10.0.0.1:80"]))).unwrap();
         assert!(TcpStream::connect(api.1).is_ok());
+    }
+
+    fn mysql_config(at: SocketAddr, roles: [&str; 2]) -> String {
+        let mut text = format!(
+            "[[listener]]\nname = \"db\"\nlisten = \"{at}\"\nprotocol = \"mysql\"\n\
+             pool = \"db\"\n[[pool]]\nname = \"db\"\n"
+        );
+        for (i, role) in roles.iter().enumerate() {
+            let address = format!("10.0.0.{}:3306", i + 1);
+            text += &format!("[[pool.server]]\nname = \"s{i}\"\naddress = \"{address}\"\n{role}\n");
+        }
+        text
+    }
+
+    #[test]
+    fn roles_are_the_configurations_and_stay_where_servers_are_asked() {
+        let (primary, replica) = ("role = \"primary\"", "role = \"replica\"");
+        let at = free_address();
+        let mut process = process(&mysql_config(at, [primary, replica]));
+        let roles = |process: &Process| {
+            let registry = process.registry.borrow();
+            let members = registry.pools[0].members().iter();
+            members
+                .map(|member| member.server.role())
+                .collect::<Vec<_>>()
+        };
+        let (p, r) = (Some(Role::Primary), Some(Role::Replica));
+        assert_eq!(roles(&process), [p, r]);
+        process.registry.borrow().pools[0].members()[1]
+            .server
+            .set_lagging(true);
+        let swapped = parse(&mysql_config(at, [replica, primary]));
+        let changes = apply(&mut process, swapped).unwrap();
+        assert!(changes.contains("s0 role primary -> replica"), "{changes}");
+        assert_eq!(roles(&process), [r, p]);
+        let server = Arc::clone(&process.registry.borrow().pools[0].members()[1].server);
+        assert!(!server.is_lagging(), "nothing looks at its lag any more");
+
+        let followed = mysql_config(at, ["", ""]).replace(
+            "name = \"db\"\n[[pool.server]]",
+            "name = \"db\"\nmysql = { roles = \"read_only\", monitor = { user = \"m\" } }\n\
+             [[pool.server]]",
+        );
+        apply(&mut process, parse(&followed)).unwrap();
+        assert_eq!(roles(&process), [r, p], "until a monitor finds otherwise");
+    }
+
+    #[test]
+    fn who_has_not_logged_in_is_counted_over_reloads() {
+        let at = free_address();
+        let text = mysql_config(at, ["role = \"primary\"", "role = \"replica\""]);
+        let mut process = process(&text);
+        let route = |process: &Process| {
+            let registry = process.registry.borrow();
+            Arc::clone(registry.snapshot.listeners[0].mysql.as_ref().unwrap())
+        };
+        let before = route(&process);
+        assert!(before.settings.unauthenticated.enter(1));
+        let other = text.replace("[[pool]]\n", "[[pool]]\nmysql.calls_pin = true\n");
+        apply(&mut process, parse(&other)).unwrap();
+        let after = route(&process);
+        assert!(after.settings.calls_pin && !before.settings.calls_pin);
+        assert_eq!(after.settings.unauthenticated.count(), 1);
+    }
+
+    #[test]
+    fn the_first_mysql_listener_leaves_room_for_fewer_sessions() {
+        let at = free_address();
+        let text = config(&[("web", at)], &["10.0.0.1:80"]);
+        let capacity = Capacity::new(1024, 2, 1, None, 2).unwrap();
+        let mut process = start::prepare(None, parse(&text), 2, capacity).unwrap();
+        assert_eq!(process.shared().total.limit(), capacity.sessions_max);
+        let mysql = text.replace("pool = ", "protocol = \"mysql\"\npool = ");
+        let mysql = mysql.replace(":80\"\n", ":80\"\nrole = \"primary\"\n");
+        apply(&mut process, parse(&mysql)).unwrap();
+        let (before, after) = (capacity.sessions_max, process.shared().total.limit());
+        assert_eq!(after, capacity.sessions_with(3));
+        assert!(after < before);
     }
 }

@@ -1,6 +1,6 @@
-//! What a configuration only names. Names to addresses, by the system's resolver: /etc/hosts, DNS, whatever the host is set up for.
-//! It blocks, for seconds where a name server is gone, so it is asked for several names at a time,
-//! and never on the control thread once that serves.
+//! What a configuration only names. Names become addresses by the system's resolver: /etc/hosts,
+//! DNS, whatever the host is set up for. It blocks, for seconds where a name server is gone, so it
+//! is asked for several names at a time, and never on the control thread once that serves.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;

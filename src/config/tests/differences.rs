@@ -141,3 +141,89 @@ fn an_address_that_goes_from_one_listener_to_another_stays_open() {
          listener old opened on 10.0.0.1:91, takes over 10.0.0.1:81, closed on 10.0.0.1:90"
     );
 }
+
+const MYSQL: &str = r#"
+[[listener]]
+name = "db"
+listen = "10.0.0.1:3306"
+protocol = "mysql"
+pool = "db"
+
+[[pool]]
+name = "db"
+  [pool.mysql]
+  primary_only_users = ["b", "a"]
+  [[pool.mysql.user]]
+  name = "web"
+  password_env = "WEB"
+  [[pool.mysql.user]]
+  name = "old"
+  native_hash = "*14e65567abdb5135d0cfd9a70b3032c179a49ee7"
+  [[pool.server]]
+  name = "db-01"
+  address = "10.0.0.21:3306"
+  role = "primary"
+  [[pool.server]]
+  name = "db-02"
+  address = "10.0.0.22:3306"
+  role = "replica"
+"#;
+
+fn mysql_rendered(changes: &[(&str, &str)]) -> String {
+    let mut text = MYSQL.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    diff(&config(MYSQL), &config(&text)).render(|_| 0)
+}
+
+#[test]
+fn roles_that_change_places() {
+    let changes = [
+        ("\"primary\"", "\"x\""),
+        ("\"replica\"", "\"primary\""),
+        ("\"x\"", "\"replica\""),
+    ];
+    assert_eq!(
+        mysql_rendered(&changes),
+        "pool db: db-01 role primary -> replica, db-02 role replica -> primary"
+    );
+}
+
+#[test]
+fn accounts_are_told_by_name_and_their_secrets_not_at_all() {
+    let changes = [
+        ("\"old\"", "\"new\""),
+        ("\"WEB\"", "\"WEB_2\""),
+        ("[\"b\", \"a\"]", "[\"a\", \"b\", \"c\"]\ncalls_pin = true"),
+    ];
+    assert_eq!(
+        mysql_rendered(&changes),
+        "pool db: mysql.calls_pin false -> true, mysql.primary_only_users a,b -> a,b,c, user web: \
+         secret, + user new, - user old"
+    );
+    let other_hash = mysql_rendered(&[("a49ee7", "a49ee8")]);
+    assert_eq!(other_hash, "pool db: user old: secret");
+    assert_eq!(
+        mysql_rendered(&[("[\"b\", \"a\"]", "[\"a\", \"b\"]")]),
+        "no changes"
+    );
+}
+
+#[test]
+fn a_listener_that_begins_to_split_changes_its_pool() {
+    let plain = config(
+        "[[listener]]\nname = \"db\"\nlisten = \"10.0.0.1:3306\"\npool = \"db\"\n\
+         [[pool]]\nname = \"db\"\nhealth_check = {}\n\
+         server = [{ name = \"db-01\", address = \"10.0.0.21:3306\" }, \
+         { name = \"db-02\", address = \"10.0.0.22:3306\" }]\n",
+    );
+    let rendered = diff(&plain, &config(MYSQL)).render(|_| 0);
+    assert_eq!(
+        rendered,
+        "pool db: db-01 role none -> primary, db-02 role none -> replica, idle_timeout 5m -> 8h, \
+         tcp_user_timeout 5m -> 8h, health_check.type tcp -> mysql, mysql.roles none -> \
+         configured, + user web, + user old; listener db protocol tcp -> mysql"
+    );
+}

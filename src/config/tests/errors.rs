@@ -326,8 +326,8 @@ fn names_and_references() {
                 "listener \"l\" is defined twice, first in line 7",
             ),
             (
-                "protocol = \"mysql\"",
-                "`protocol` is \"mysql\", but takes \"tcp\" only",
+                "protocol = \"http\"",
+                "`protocol` is \"http\", but takes \"tcp\" or \"mysql\"",
             ),
         ],
     );
@@ -401,7 +401,8 @@ fn settings_of_health_checks() {
             ),
             (
                 "type = \"https\"",
-                "`type` is \"https\", but takes \"tcp\" or \"http\" | did you mean \"http\"?",
+                "`type` is \"https\", but takes \"tcp\", \"http\" or \"mysql\" | did you mean \
+                 \"http\"?",
             ),
             (
                 "type = \"http\"\npath = \"x\"",
@@ -444,6 +445,207 @@ fn settings_of_health_checks() {
             ),
         ],
     );
+}
+
+/// A valid file with a mysql listener, with `pool` in its pool and `server` in its one server.
+fn mysql_file(pool: &str, server: &str) -> String {
+    format!(
+        "[[listener]]\nname = \"l\"\nlisten = \"0.0.0.0:80\"\nprotocol = \"mysql\"\n\
+         pool = \"p\"\n[[pool]]\nname = \"p\"\n{pool}\n[[pool.server]]\nname = \"s\"\n\
+         address = \"10.0.0.1:80\"\n{server}\n"
+    )
+}
+
+fn assert_mysql_told(pool: &str, server: &str, expected: &[&str]) {
+    let told = told(&mysql_file(pool, server));
+    assert_eq!(told, expected, "{pool} {server}");
+}
+
+const PRIMARY: &str = "role = \"primary\"";
+const MONITOR: &str = "monitor = { user = \"m\" }";
+
+#[test]
+fn where_mysql_is_spoken() {
+    assert_mysql_told("", PRIMARY, &[]);
+    let defer = "the greeting | leave it out: in this protocol, the server speaks first";
+    let file = mysql_file("", PRIMARY).replacen("pool =", "defer_accept = true\npool =", 1);
+    let expected = format!("`defer_accept` waits for a client that waits for {defer}");
+    assert_eq!(told(&file), [expected]);
+
+    let table = "[pool.mysql] stands in a pool that no mysql listener uses | set `protocol = \
+                 \"mysql\"` on the pool's listener, or leave the table out";
+    assert_told("[[pool]]", &[("mysql = {}", table)]);
+    let role = "`role` is for pools behind a mysql listener, and none uses this pool | leave it \
+                out, or set `protocol = \"mysql\"` on the pool's listener";
+    assert_told("[[pool.server]]", &[(PRIMARY, role)]);
+
+    let both = "[[listener]]\nname = \"t\"\nlisten = \"0.0.0.0:81\"\npool = \"p\"\n";
+    let expected = "`pool` is \"p\", which the listener in line 4 uses for another protocol | \
+                    pools of tcp and of mysql listeners differ in their settings: make two";
+    let file = format!("{both}{}", mysql_file("", PRIMARY));
+    assert_eq!(told(&file), [expected]);
+
+    // What follows from a mistake in a listener is not told besides.
+    for (from, to, expected) in [
+        ("\"mysql\"", "\"mysq\"", "`protocol` is \"mysq\", but takes"),
+        (
+            "pool = \"p\"",
+            "pool = \"pp\"",
+            "`pool` is \"pp\", and there is no such pool",
+        ),
+    ] {
+        let told = told(&mysql_file("mysql = {}", PRIMARY).replacen(from, to, 1));
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    }
+}
+
+#[test]
+fn roles_of_servers() {
+    let missing = "[[pool.server]] has no `role` | add `role = \"primary\"` or `role = \
+                   \"replica\"`, or have the servers asked: `roles = \"read_only\"` in \
+                   [pool.mysql]";
+    assert_mysql_told("", "", &[missing]);
+    let no_primary = "the pool has no primary | give the server that takes writes `role = \
+                      \"primary\"`";
+    assert_mysql_told("", "role = \"replica\"", &[no_primary]);
+    assert_mysql_told(
+        "",
+        "role = \"master\"",
+        &["`role` is \"master\", but takes \"primary\" or \"replica\""],
+    );
+    let second = |first: &str, second: &str| {
+        format!(
+            "{PRIMARY}{first}\n[[pool.server]]\nname = \"t\"\naddress = \"10.0.0.2:80\"\n\
+             {PRIMARY}{second}"
+        )
+    };
+    let several = |regular| {
+        format!(
+            "the pool has several primaries (s, t), of which {regular} are no backup | one takes \
+             the writes; add `backup = true` to those that stand in for it"
+        )
+    };
+    let backup = "\nbackup = true";
+    assert_mysql_told("", &second("", ""), &[&several(2)]);
+    assert_mysql_told("", &second(backup, backup), &[&several(0)]);
+    assert_mysql_told("", &second("", backup), &[]);
+    let weightless = "\nweight = 0\n[[pool.server]]\nname = \"t\"\naddress = \"10.0.0.2:80\"\n\
+                      role = \"replica\"";
+    let expected = "no primary of the pool can get sessions | give it a weight above 0";
+    assert_mysql_told("", &format!("{PRIMARY}{weightless}"), &[expected]);
+
+    let followed = format!("[pool.mysql]\nroles = \"read_only\"\n{MONITOR}");
+    assert_mysql_told(&followed, "", &[]);
+    let beside = "`role` stands beside `roles = \"read_only\"`, which asks the servers | leave it \
+                  out, or set `roles = \"configured\"` in [pool.mysql]";
+    assert_mysql_told(&followed, PRIMARY, &[beside]);
+    let monitor = "takes an account to ask the servers with | add a [pool.mysql.monitor] with a \
+                   `user`";
+    let expected = format!("`roles` {monitor}");
+    assert_mysql_told("mysql.roles = \"read_only\"", "", &[&expected]);
+    let expected = format!("`max_replication_lag` {monitor}");
+    assert_mysql_told("mysql.max_replication_lag = \"5s\"", PRIMARY, &[&expected]);
+}
+
+#[test]
+fn settings_of_mysql_pools() {
+    for (line, expected) in [
+        (
+            "read_after_write = \"on\"",
+            "`read_after_write` is \"on\", but takes \"off\", \"gtid\" or a duration",
+        ),
+        (
+            "read_after_write = 5",
+            "`read_after_write` is 5, without a unit | add a unit: \"5s\" for seconds",
+        ),
+        (
+            "classify_bytes_max = 100",
+            "`classify_bytes_max` is 100, but takes a whole number from 1024 to 1048576",
+        ),
+        (
+            "replica_login_timeout = \"11s\"",
+            "`replica_login_timeout` is longer than `login_timeout`, which is 10s | waiting for \
+             the replica is a part of the login, so it is the shorter one",
+        ),
+        (
+            "primary_only_users = [\"a\", \"a\"]",
+            "`primary_only_users` names \"a\" twice",
+        ),
+        (
+            "monitor = {}",
+            "[pool.mysql.monitor] has no `user` | add `user = \"...\"`: an account on every \
+             server of the pool",
+        ),
+        (
+            "local_infil = true",
+            "unknown key `local_infil` in [pool.mysql] | did you mean `local_infile`?",
+        ),
+    ] {
+        assert_mysql_told(&format!("[pool.mysql]\n{line}"), PRIMARY, &[expected]);
+    }
+    let check = "`type` leaves a handshake of a MySQL server unfinished at every check, and \
+                 servers block hosts that do so (max_connect_errors) | leave it out, or name the \
+                 `port` of something else that answers for the server";
+    assert_mysql_told("health_check = { type = \"tcp\" }", PRIMARY, &[check]);
+    assert_mysql_told(
+        "health_check = { type = \"http\", port = 9200 }",
+        PRIMARY,
+        &[],
+    );
+    let empty = told(&file_with("[statement_log]", ""));
+    assert_eq!(
+        empty,
+        ["[statement_log] stays empty: no listener speaks mysql"]
+    );
+}
+
+#[test]
+fn accounts_and_their_secrets() {
+    let inline = "unknown key `password` in [[pool.mysql.user]] | a password does not stand in the \
+                  file: use `password_file`, or `password_env` for an environment variable";
+    for (lines, expected) in [
+        ("password = \"hunter2\"", inline),
+        (
+            "",
+            "[[pool.mysql.user]] has no secret | add `password_file`, `password_env` or \
+             `native_hash`",
+        ),
+        (
+            "password_file = \"/a\"\npassword_env = \"A\"",
+            "`password_env` stands beside `password_file` | leave one of them out",
+        ),
+        (
+            "password_env = \"A\"\nnative_hash = \"*14e65567abdb5135d0cfd9a70b3032c179a49ee7\"",
+            "`native_hash` stands beside a password | leave it out: a password is more than its \
+             hash",
+        ),
+        (
+            "native_hash = \"hunter2\"",
+            "`native_hash` is not \"*\" and 40 hexadecimal digits | copy it from `SHOW CREATE \
+             USER` or mysql.user",
+        ),
+        (
+            "password_env = \"A=hunter2\"",
+            "`password_env` has an equals sign in it | name the variable; its value stays in the \
+             environment",
+        ),
+        (
+            "password_env = \"A\"\n[[pool.mysql.user]]\nname = \"a\"\npassword_env = \"B\"",
+            "user \"a\" is defined twice, first in line 9",
+        ),
+    ] {
+        let users = format!("[[pool.mysql.user]]\nname = \"a\"\n{lines}");
+        assert_mysql_told(&users, PRIMARY, &[expected]);
+    }
+    for secret in [
+        "password = \"hunter2\"",
+        "native_hash = \"hunter2\"",
+        "password = \"hunter2",
+    ] {
+        let users = format!("[[pool.mysql.user]]\nname = \"a\"\n{secret}");
+        let errors = parse(&mysql_file(&users, PRIMARY)).unwrap_err().to_string();
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
 }
 
 #[test]
@@ -511,12 +713,11 @@ fn syntax_errors_stand_beside_others_and_hide_what_follows_from_them() {
 /// Every key gets a value that none takes; a key that is in the schema and never read would pass.
 #[test]
 fn every_known_key_is_read() {
-    let is_table = |key: &str| ["health_check", "server"].contains(&key);
     let tables = schema::ALL
         .iter()
         .filter(|t| t.header != schema::ROOT.header);
-    for Schema { header, keys } in tables {
-        for key in keys.iter().filter(|key| !is_table(key)) {
+    for table @ Schema { header, keys } in tables {
+        for key in keys.iter().filter(|key| !schema::is_table(table, key)) {
             let told = told(&file_with(header, &format!("{key} = {{}}")));
             let refusal = format!("`{key}` is a table");
             assert!(

@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use crate::config::settings::{self, Setting};
 use crate::config::{
     AccessLog, Address, Admin, Algorithm, Config, HealthCheck, HealthCheckKind, Listener, Log,
-    LogFormat, LogLevel, LogTarget, Pool, PoolSettings, Position, Process, Protocol, Server,
-    ServerAddress, Workers,
+    LogFormat, LogLevel, LogTarget, MysqlMonitor, MysqlPool, MysqlUser, Pool, PoolSettings,
+    Position, Process, Protocol, ReadAfterWrite, Role, Roles, SecretSource, Server, ServerAddress,
+    StatementLog, UserSecret, Workers,
 };
 
 const NOWHERE: Position = Position { line: 1, column: 1 };
@@ -25,34 +26,92 @@ pub(super) fn configs() -> impl Strategy<Value = Config> {
         any::<bool>(),
         logs(),
         option::of(access_logs()),
+        option::of(statement_logs()),
     );
     let pools = btree_map(0..4_u8, pools(), 1..4);
-    (rest, pools).prop_flat_map(|((process, admin, log, access_log), pools)| {
-        let pools: Vec<_> = pools
-            .into_iter()
-            .map(|(i, pool)| Pool {
-                name: format!("p{i}"),
-                ..pool
+    (rest, pools).prop_flat_map(
+        |((process, admin, log, access_log, statement_log), pools)| {
+            let pools: Vec<_> = pools
+                .into_iter()
+                .map(|(i, pool)| Pool {
+                    name: format!("p{i}"),
+                    ..pool
+                })
+                .collect();
+            let listeners = btree_map(0..4_u8, listeners(pools.len()), 1..4);
+            listeners.prop_map(move |listeners| {
+                let config = Config {
+                    process: process.clone(),
+                    admin: admin.then(|| Admin {
+                        listen: ([127, 0, 0, 1], 9900).into(),
+                    }),
+                    log: log.clone(),
+                    access_log: access_log.clone(),
+                    statement_log: statement_log.clone(),
+                    listeners: listeners.into_iter().map(numbered_listener).collect(),
+                    pools: pools.clone(),
+                };
+                agreed(config)
             })
-            .collect();
-        let listeners = btree_map(0..4_u8, listeners(pools.len()), 1..4);
-        listeners.prop_map(move |listeners| Config {
-            process: process.clone(),
-            admin: admin.then(|| Admin {
-                listen: ([127, 0, 0, 1], 9900).into(),
-            }),
-            log: log.clone(),
-            access_log: access_log.clone(),
-            listeners: listeners.into_iter().map(numbered_listener).collect(),
-            pools: pools.clone(),
-        })
-    })
+        },
+    )
+}
+
+/// A configuration in which listeners, pools and servers agree on where MySQL is spoken.
+fn agreed(mut config: Config) -> Config {
+    for (i, pool) in config.pools.iter_mut().enumerate() {
+        let mut listeners = config
+            .listeners
+            .iter_mut()
+            .filter(|l| l.pool == i)
+            .peekable();
+        if listeners.peek().is_none() {
+            pool.mysql = None;
+        }
+        let Some(mysql) = &pool.mysql else {
+            pool.servers
+                .iter_mut()
+                .for_each(|server| server.role = None);
+            continue;
+        };
+        listeners.for_each(|listener| {
+            listener.protocol = Protocol::Mysql;
+            listener.defer_accept = false;
+        });
+        let check = pool.health_check.get_or_insert_with(|| HealthCheck {
+            kind: HealthCheckKind::Mysql,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            port: None,
+        });
+        if check.port.is_none() {
+            check.kind = HealthCheckKind::Mysql;
+        }
+        let is_followed = mysql.roles == Roles::FollowReadOnly;
+        for (i, server) in pool.servers.iter_mut().enumerate() {
+            let role = if i == 0 { Role::Primary } else { Role::Replica };
+            server.role = (!is_followed).then_some(role);
+        }
+    }
+    config
 }
 
 /// The same configuration, as if it had come from nowhere.
 pub(super) fn without_positions(mut config: Config) -> Config {
     let servers = config.pools.iter_mut().flat_map(|pool| &mut pool.servers);
     servers.for_each(|server| server.position = NOWHERE);
+    for mysql in config.pools.iter_mut().flat_map(|pool| &mut pool.mysql) {
+        mysql
+            .users
+            .iter_mut()
+            .for_each(|user| user.position = NOWHERE);
+        mysql
+            .monitor
+            .iter_mut()
+            .for_each(|monitor| monitor.position = NOWHERE);
+    }
     config
 }
 
@@ -70,6 +129,10 @@ pub(super) fn to_toml(config: &Config) -> String {
         let settings = settings::of_access_log(config.access_log.as_ref());
         text += &format!("[access_log]\n{}", lines(settings));
     }
+    if config.statement_log.is_some() {
+        let settings = settings::of_statement_log(config.statement_log.as_ref());
+        text += &format!("[statement_log]\n{}", lines(settings));
+    }
     for listener in &config.listeners {
         let listen: Vec<_> = listener.listen.iter().map(ToString::to_string).collect();
         text += &format!(
@@ -83,6 +146,11 @@ pub(super) fn to_toml(config: &Config) -> String {
         text += &lines(settings::of_pool(pool));
         let check = pool.health_check.as_ref().map(settings::of_health_check);
         text += &lines(check.unwrap_or_default());
+        if let Some(mysql) = &pool.mysql {
+            text += &lines(settings::of_mysql(mysql));
+            let users: Vec<_> = mysql.users.iter().map(user).collect();
+            text += &format!("mysql.user = [{}]\n", users.join(", "));
+        }
         for server in &pool.servers {
             let address = server.fixed_address().to_string();
             text += &format!(
@@ -95,6 +163,20 @@ pub(super) fn to_toml(config: &Config) -> String {
     text
 }
 
+fn user(user: &MysqlUser) -> String {
+    let (key, value) = match &user.secret {
+        UserSecret::Password(SecretSource::File(path)) => {
+            ("password_file", path.display().to_string())
+        }
+        UserSecret::Password(SecretSource::Env(name)) => ("password_env", name.clone()),
+        UserSecret::NativeHash(hash) => {
+            let digits: String = hash.iter().map(|byte| format!("{byte:02X}")).collect();
+            ("native_hash", format!("*{digits}"))
+        }
+    };
+    format!("{{ name = {:?}, {key} = {value:?} }}", user.name)
+}
+
 fn lines(settings: Vec<Setting>) -> String {
     let line = |(key, value): Setting| Some(format!("{key} = {}\n", literal(key, &value?)));
     settings.into_iter().filter_map(line).collect()
@@ -102,7 +184,9 @@ fn lines(settings: Vec<Setting>) -> String {
 
 fn literal(key: &str, value: &str) -> String {
     match key {
-        "health_check.expect" => format!("{:?}", value.split(',').collect::<Vec<_>>()),
+        "health_check.expect" | "mysql.primary_only_users" => {
+            format!("{:?}", value.split(',').collect::<Vec<_>>())
+        }
         _ if value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok() => value.to_owned(),
         _ => format!("{value:?}"),
     }
@@ -145,6 +229,14 @@ fn access_logs() -> impl Strategy<Value = AccessLog> {
     (target, formats()).prop_map(|(target, format)| AccessLog { target, format })
 }
 
+fn statement_logs() -> impl Strategy<Value = StatementLog> {
+    (access_logs(), graces()).prop_map(|(log, slower_than)| StatementLog {
+        target: log.target,
+        format: log.format,
+        slower_than,
+    })
+}
+
 fn formats() -> impl Strategy<Value = LogFormat> {
     prop_oneof![Just(LogFormat::Json), Just(LogFormat::Text)]
 }
@@ -185,12 +277,14 @@ fn listeners(pools: usize) -> impl Strategy<Value = Listener> {
 
 fn pools() -> impl Strategy<Value = Pool> {
     let servers = btree_map(0..5_u8, servers(), 1..5);
-    let all = (pool_settings(), option::of(health_checks()), servers);
-    all.prop_map(|(settings, health_check, servers)| Pool {
+    let checks = option::of(health_checks());
+    let all = (pool_settings(), checks, option::of(mysql_pools()), servers);
+    all.prop_map(|(settings, health_check, mysql, servers)| Pool {
         name: String::new(),
         algorithm: Algorithm::RoundRobin,
         settings,
         health_check,
+        mysql,
         servers: servers
             .into_iter()
             .map(|(i, (server, port))| Server {
@@ -199,6 +293,90 @@ fn pools() -> impl Strategy<Value = Pool> {
                 ..server
             })
             .collect(),
+    })
+}
+
+fn mysql_pools() -> impl Strategy<Value = MysqlPool> {
+    let read_after_write = prop_oneof![
+        Just(ReadAfterWrite::Off),
+        Just(ReadAfterWrite::Gtid),
+        timeouts().prop_map(ReadAfterWrite::For),
+    ];
+    let times = (graces(), option::of(timeouts()), timeouts(), timeouts());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let numbers = (1..u32::MAX, 1024..=1024 * 1024_u32);
+    let users = btree_map("[a-z]{1,2}", user_secrets(), 0..3);
+    let primary_only = prop::collection::btree_set("[a-z]{1,2}", 0..3);
+    let monitor = option::of(monitors());
+    let all = (
+        read_after_write,
+        times,
+        flags,
+        numbers,
+        users,
+        primary_only,
+        monitor,
+    );
+    all.prop_map(
+        |(read_after_write, times, flags, numbers, users, primary_only, monitor)| {
+            let is_followed = flags.2 && monitor.is_some();
+            MysqlPool {
+                roles: if is_followed {
+                    Roles::FollowReadOnly
+                } else {
+                    Roles::Configured
+                },
+                read_after_write,
+                gtid_wait: times.0,
+                max_replication_lag: times.1.filter(|_| monitor.is_some()),
+                replica_login_timeout: times.2.min(times.3),
+                login_timeout: times.2.max(times.3),
+                max_unauthenticated_sessions: numbers.0,
+                classify_bytes_max: numbers.1,
+                local_infile: flags.0,
+                calls_pin: flags.1,
+                primary_only_users: primary_only.into_iter().collect(),
+                users: users
+                    .into_iter()
+                    .map(|(name, secret)| MysqlUser {
+                        name,
+                        secret,
+                        position: NOWHERE,
+                    })
+                    .collect(),
+                monitor,
+            }
+        },
+    )
+}
+
+fn user_secrets() -> impl Strategy<Value = UserSecret> {
+    prop_oneof![
+        secret_sources().prop_map(UserSecret::Password),
+        any::<[u8; 20]>().prop_map(UserSecret::NativeHash),
+    ]
+}
+
+fn secret_sources() -> impl Strategy<Value = SecretSource> {
+    prop_oneof![
+        "/[a-z]{1,2}".prop_map(|path| SecretSource::File(PathBuf::from(path))),
+        "[A-Z]{1,2}".prop_map(SecretSource::Env),
+    ]
+}
+
+fn monitors() -> impl Strategy<Value = MysqlMonitor> {
+    let all = (
+        "[a-z]{1,2}",
+        option::of(secret_sources()),
+        timeouts(),
+        timeouts(),
+    );
+    all.prop_map(|(user, password, interval, timeout)| MysqlMonitor {
+        user,
+        password,
+        interval,
+        timeout,
+        position: NOWHERE,
     })
 }
 
@@ -213,6 +391,7 @@ fn servers() -> impl Strategy<Value = (Server, u16)> {
             weight,
             max_connections,
             backup,
+            role: None,
             position: NOWHERE,
         };
         (server, port)
@@ -247,6 +426,7 @@ fn health_checks() -> impl Strategy<Value = HealthCheck> {
     let http = ("/[!-~]{0,9}", host, vec(status, 1..4));
     let kind = prop_oneof![
         Just(HealthCheckKind::Tcp),
+        Just(HealthCheckKind::Mysql),
         http.prop_map(|(path, host, expect)| HealthCheckKind::Http { path, host, expect }),
     ];
     let counts = (1..=255_u8, 1..=255_u8, option::of(1..=65_535_u16));

@@ -37,6 +37,10 @@ proptest! {
             listener.listen.reverse();
         }
         reversed.pools.iter_mut().for_each(|pool| pool.servers.reverse());
+        for mysql in reversed.pools.iter_mut().flat_map(|pool| &mut pool.mysql) {
+            mysql.users.reverse();
+            mysql.primary_only_users.reverse();
+        }
         prop_assert!(diff(&config, &reversed).is_empty());
     }
 
@@ -96,6 +100,9 @@ fn damages() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
         prop::sample::select(vec![
             "\n[[pool]]\n",
             "\n[[listener]]\n",
+            "protocol = \"mysql\"\n",
+            "\n[[pool.mysql.user]]\n",
+            "role = \"primary\"\n",
             "[pool.server]\n",
             "\"\"\"",
             "name = \"a\"\n",
