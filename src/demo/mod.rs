@@ -1,6 +1,7 @@
 //! `ringway demo`: two web servers inside the process and a balancer in front of them, so that it
 //! can be tried with nothing installed and no root.
 
+pub mod mysql;
 mod web;
 
 use std::fmt;
