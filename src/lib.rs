@@ -15,7 +15,7 @@
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`cli`]: one file per command.
-//! - [`demo`]: two web servers inside the process, for `ringway demo`.
+//! - [`demo`]: web servers and a MySQL pair inside the process, for `ringway demo`.
 //! - [`limits`]: every constant with its reason.
 //!
 //! Imports point one way: `config`, `balance`, `mysql` and `telemetry` know no socket, clock, ring

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Port, Server, curl, eventually, http_get, until};
+use support::{Port, Server, curl, eventually, http_get, mariadb_as_demo, until};
 use tempfile::TempDir;
 
 /// A running demo. It ends with the test.
@@ -26,7 +26,8 @@ impl Demo {
         let output = |name| File::create(directory.path().join(name)).unwrap();
         let [port, admin_port] = [port, admin_port].map(|port| port.to_string());
         let program = env!("CARGO_BIN_EXE_ringway");
-        let arguments = ["demo", "--port", &port, "--admin-port", &admin_port];
+        let ports = ["--port", &port, "--admin-port", &admin_port, "--mysql-port"];
+        let arguments = [&["demo"], &ports[..], &["0"]].concat();
         let mut words = wrapper.iter().chain([&program]).chain(&arguments);
         let child = Command::new(words.next().unwrap())
             .args(words)
@@ -141,6 +142,41 @@ fn port_0_is_any_port_and_none_is_taken() {
     let demo = Demo::start(0, 0);
     assert_eq!(demo.answers(2).len(), 2);
     assert!(!demo.said().contains("is taken"), "{}", demo.said());
+}
+
+#[test]
+fn its_mysql_servers_answer_where_it_says() {
+    let demo = Demo::start(0, 0);
+    for name in ["db-primary", "db-replica"] {
+        let address = demo.address_after(&format!("{name} on ")).unwrap();
+        let answer = ask(address, "SELECT @@hostname, @@port");
+        assert_eq!(answer, format!("{name}\t{}\n", address.port()));
+    }
+}
+
+#[test]
+fn its_mysql_port_sends_reads_to_the_replica_and_all_else_to_the_primary() {
+    let demo = Demo::start(0, 0);
+    let address = demo.address_after("its replica behind ").unwrap();
+    assert_eq!(ask(address, "SELECT @@hostname"), "db-replica\n");
+    assert_eq!(ask(address, "REPLACE INTO kv VALUES ('a', 'b')"), "");
+    let read = "SELECT *, @@hostname FROM kv";
+    until("the replica has followed", || {
+        ask(address, read) == "a\tb\tdb-replica\n"
+    });
+    let locking = ask(address, &format!("{read} FOR UPDATE"));
+    assert_eq!(locking, "a\tb\tdb-primary\n");
+    let transaction = "BEGIN; SELECT @@hostname; COMMIT; SELECT @@hostname";
+    assert_eq!(ask(address, transaction), "db-primary\ndb-replica\n");
+}
+
+/// What a MySQL server answers, or the balancer in front of them.
+#[track_caller]
+fn ask(address: SocketAddr, statements: &str) -> String {
+    let mut client = mariadb_as_demo(address);
+    let output = client.args(["--execute", statements]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -39,11 +39,12 @@ enum Command {
     #[command(after_help = "Example:\n  \
         ringway check --config /etc/ringway/ringway.toml && systemctl reload ringway")]
     Check(ConfigFile),
-    /// Show it all with nothing installed: two small web servers, a balancer, the admin port.
+    /// Show it all with nothing installed: two small web servers, a MySQL primary and its replica, a
+    /// balancer, the admin port.
     ///
     /// Everything runs in this process, on loopback, without root. It prints what to try.
     #[command(after_help = "Example:\n  \
-        ringway demo --port 8080 --admin-port 9900")]
+        ringway demo --port 8080 --admin-port 9900 --mysql-port 3307")]
     Demo(DemoPorts),
     /// Say where an SQL statement would go on a MySQL port, and why.
     ///
@@ -74,6 +75,9 @@ struct DemoPorts {
     /// The admin port; the next free one if it is taken.
     #[arg(long, default_value_t = 9900)]
     admin_port: u16,
+    /// The balancer's MySQL port; the next free one if it is taken.
+    #[arg(long, default_value_t = 3307)]
+    mysql_port: u16,
 }
 
 #[derive(Debug, Args)]
@@ -125,8 +129,16 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.path),
         Command::Check(file) => check::check(&file.path),
         Command::Demo(ports) => {
-            let DemoPorts { port, admin_port } = ports;
-            demo::run(Options { port, admin_port })
+            let DemoPorts {
+                port,
+                admin_port,
+                mysql_port,
+            } = ports;
+            demo::run(Options {
+                port,
+                admin_port,
+                mysql_port,
+            })
         }
         Command::Explain(explain) => explain.run(),
     };

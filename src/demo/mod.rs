@@ -1,6 +1,7 @@
-//! `ringway demo`: two web servers inside the process and a balancer in front of them, so that it
-//! can be tried with nothing installed and no root.
+//! `ringway demo`: two web servers, a MySQL primary and its replica inside the process, and a
+//! balancer in front of them, so that it can be tried with nothing installed and no root.
 
+pub mod mysql;
 mod web;
 
 use std::fmt;
@@ -22,11 +23,13 @@ pub struct Options {
     pub port: u16,
     /// The admin port.
     pub admin_port: u16,
+    /// The balancer's MySQL port.
+    pub mysql_port: u16,
 }
 
-/// The parts of the descriptor limit of which sessions get one each: here a session has the web
-/// server's socket, too, which is three, and what is left is for everything else.
-const DESCRIPTOR_PARTS: u64 = 5;
+/// The parts of the descriptor limit of which sessions get one each: here a MySQL session has the
+/// sockets of both servers, too, which is five, and what is left is for everything else.
+const DESCRIPTOR_PARTS: u64 = 8;
 
 /// More sessions than this there cannot be: each takes a source port towards one of two servers.
 const SESSIONS_PORTS_ALLOW: u32 = 1 << 16;
@@ -35,7 +38,9 @@ const SESSIONS_PORTS_ALLOW: u32 = 1 << 16;
 struct Scene {
     balancer: SocketAddr,
     admin: SocketAddr,
+    mysql: SocketAddr,
     servers: [SocketAddr; 2],
+    databases: mysql::Pair,
     /// `None`: the descriptor limit is high enough for any number.
     max_connections: Option<u32>,
 }
@@ -45,15 +50,20 @@ struct Scene {
 /// # Errors
 /// When no port is free, and whatever keeps [`control::run`] from running.
 pub fn run(options: Options) -> Result<(), control::Error> {
-    // The web servers' thread inherits the mask; signals are the control thread's.
+    // The servers' threads inherit the mask; signals are the control thread's.
     control::block_signals()?;
     let servers = web::start(["web-01", "web-02"])
         .map_err(|cause| cannot_open("cannot start the demo's web servers", cause))?;
-    let [balancer, admin] = free_ports([options.port, options.admin_port])?;
+    let databases = mysql::start()
+        .map_err(|cause| cannot_open("cannot start the demo's MySQL servers", cause))?;
+    let wanted = [options.port, options.admin_port, options.mysql_port];
+    let found @ [balancer, admin, mysql] = free_ports(wanted)?;
     let scene = Scene {
         balancer,
         admin,
+        mysql,
         servers,
+        databases,
         max_connections: max_connections(),
     };
 
@@ -61,7 +71,7 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     let config = Config::parse(&text).expect("the demo's configuration is valid");
     // Standard output may be closed; the demo goes on.
     let mut out = io::stdout();
-    for (wanted, got) in [(options.port, balancer), (options.admin_port, admin)] {
+    for (wanted, got) in wanted.into_iter().zip(found) {
         // 0 leaves the choice to the kernel: that is not a port that somebody could have.
         if wanted != 0 && got.port() != wanted {
             let _ = writeln!(out, "Port {wanted} is taken; it is {} instead.", got.port());
@@ -120,7 +130,9 @@ impl Scene {
         let Self {
             balancer,
             admin,
+            mysql,
             servers: [first, second],
+            databases: mysql::Pair { primary, replica },
             max_connections,
         } = self;
         let process = max_connections.map_or_else(String::new, |sessions| {
@@ -142,6 +154,19 @@ server = [
   {{ name = "web-01", address = "{first}" }},
   {{ name = "web-02", address = "{second}" }},
 ]
+
+[[listener]]
+name = "mysql"
+listen = ["{mysql}"]
+protocol = "mysql"
+pool = "db"
+
+[[pool]]
+name = "db"
+server = [
+  {{ name = "db-primary", address = "{primary}", role = "primary" }},
+  {{ name = "db-replica", address = "{replica}", role = "replica" }},
+]
 "#
         )
     }
@@ -152,15 +177,57 @@ impl fmt::Display for Scene {
         let Self {
             balancer,
             admin,
+            mysql: sql,
             servers: [first, second],
+            databases: mysql::Pair { primary, replica },
             ..
         } = self;
         writeln!(
             f,
-            "ringway demo: two web servers behind http://{balancer}/\n"
+            "ringway demo: two web servers behind http://{balancer}/\n\
+             and a MySQL primary with its replica behind {sql}\n"
         )?;
         writeln!(f, "Try, in another terminal:")?;
-        let lines = [
+        write_aligned(f, &self.web_lines())?;
+        writeln!(f, "and in a browser the status page: http://{admin}/\n")?;
+        let (host, port) = (sql.ip(), sql.port());
+        writeln!(f, "With the command line of MariaDB:")?;
+        writeln!(
+            f,
+            "  mariadb -h{host} -P{port} -udemo --skip-ssl -e 'SELECT @@hostname'"
+        )?;
+        writeln!(f, "or with another statement:")?;
+        write_aligned(f, &mysql_lines())?;
+        writeln!(
+            f,
+            "What to watch: reads are answered by db-replica, what writes or locks by db-primary.\n\
+             The replica follows within a few milliseconds, and takes no writes but its primary's.\n"
+        )?;
+        writeln!(
+            f,
+            "The web servers themselves: web-01 on {first}, web-02 on {second}."
+        )?;
+        writeln!(
+            f,
+            "The MySQL servers themselves: db-primary on {primary}, db-replica on {replica}."
+        )?;
+        writeln!(f, "The configuration, to start your own from:\n")?;
+        for line in self.config().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "\nCtrl-C ends it.\n")
+    }
+}
+
+/// A command to try, and what it shows.
+type Line = (String, &'static str);
+
+impl Scene {
+    fn web_lines(&self) -> [Line; 5] {
+        let Self {
+            balancer, admin, ..
+        } = self;
+        [
             (
                 format!("curl http://{balancer}/"),
                 "who answers? they take turns",
@@ -181,27 +248,35 @@ impl fmt::Display for Scene {
                 format!("curl http://{admin}/api/status"),
                 "the same for scripts",
             ),
-        ];
-        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
-        for (line, what) in &lines {
-            writeln!(f, "  {line:width$}   {what}")?;
-        }
-        writeln!(f, "and in a browser the status page: http://{admin}/\n")?;
-        writeln!(
-            f,
-            "The web servers themselves: web-01 on {first}, web-02 on {second}."
-        )?;
-        writeln!(f, "The configuration, to start your own from:\n")?;
-        for line in self.config().lines() {
-            writeln!(f, "  {line}")?;
-        }
-        writeln!(f, "\nCtrl-C ends it.\n")
+        ]
     }
+}
+
+fn mysql_lines() -> [Line; 4] {
+    [
+        ("REPLACE INTO kv VALUES ('a', 'b')", "a write"),
+        ("SELECT *, @@hostname FROM kv", "a read"),
+        (
+            "SELECT *, @@hostname FROM kv FOR UPDATE",
+            "a read that locks",
+        ),
+        ("BEGIN; SELECT @@hostname; COMMIT", "a transaction"),
+    ]
+    .map(|(line, what)| (line.to_owned(), what))
+}
+
+fn write_aligned(f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
+    let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+    for (line, what) in lines {
+        writeln!(f, "  {line:width$}   {what}")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Role;
 
     #[test]
     fn what_the_demo_shows_is_what_it_runs_and_is_valid() {
@@ -209,7 +284,12 @@ mod tests {
         let scene = Scene {
             balancer: at(8080),
             admin: at(9900),
+            mysql: at(3307),
             servers: [at(1), at(2)],
+            databases: mysql::Pair {
+                primary: at(3),
+                replica: at(4),
+            },
             max_connections: None,
         };
         for max_connections in [None, Some(204)] {
@@ -220,6 +300,8 @@ mod tests {
             let config = Config::parse(&scene.config()).unwrap();
             assert_eq!(config.process.max_connections, max_connections);
             assert_eq!(config.pools[0].servers.len(), 2);
+            let roles = config.pools[1].servers.iter().map(|server| server.role);
+            assert!(roles.eq([Some(Role::Primary), Some(Role::Replica)]));
             for line in scene.config().lines() {
                 assert!(scene.to_string().contains(line));
             }

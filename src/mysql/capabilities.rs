@@ -26,6 +26,8 @@ impl Capabilities {
     pub const PROTOCOL_41: Self = Self(1 << 9);
     /// `CLIENT_SSL`: TLS after an `SSLRequest`.
     pub const SSL: Self = Self(1 << 11);
+    /// `CLIENT_TRANSACTIONS`: status flags tell of transactions.
+    pub const TRANSACTIONS: Self = Self(1 << 13);
     /// `CLIENT_SECURE_CONNECTION`: authentication data has a length in front.
     pub const SECURE_CONNECTION: Self = Self(1 << 15);
     /// `CLIENT_MULTI_STATEMENTS`: several statements in one `COM_QUERY`.

@@ -1,5 +1,6 @@
-//! Whole packets of a login, assembled from pieces up to a bound. Only logins are assembled; the
-//! bound is enforced from the header, before a byte of the payload is kept.
+//! Whole packets of a login, assembled from pieces up to a bound, which is enforced from the header,
+//! before a byte of the payload is kept. Of what passes through ringway only logins are assembled;
+//! the servers of `ringway demo` assemble the commands that they answer, too.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use zeroize::Zeroizing;
 use super::framer::{Frame, Framer};
 
 /// The packets of one peer, one at a time.
-pub(super) struct Inbox {
+pub struct Inbox {
     framer: Framer,
     limit: u32,
     sequence: u8,
@@ -17,9 +18,11 @@ pub(super) struct Inbox {
 
 /// One packet. The payload may hold a password, and is wiped.
 #[derive(PartialEq, Eq)]
-pub(super) struct Packet {
-    pub(super) sequence: u8,
-    pub(super) payload: Zeroizing<Vec<u8>>,
+pub struct Packet {
+    /// Its number within one command and its reply.
+    pub sequence: u8,
+    /// All of it, without the header.
+    pub payload: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Packet {
@@ -35,12 +38,14 @@ impl fmt::Debug for Packet {
 
 /// A packet that is longer than this phase allows (B-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong {
-    pub(super) sequence: u8,
+pub struct TooLong {
+    /// The packet's number.
+    pub sequence: u8,
 }
 
 impl Inbox {
-    pub(super) fn new(limit: u32) -> Self {
+    /// For packets of at most `limit` bytes, which must be fewer than fill a packet.
+    pub fn new(limit: u32) -> Self {
         Self {
             framer: Framer::default(),
             limit,
@@ -50,13 +55,16 @@ impl Inbox {
     }
 
     /// From now on packets may be so long.
-    pub(super) fn set_limit(&mut self, limit: u32) {
+    pub fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
     }
 
     /// Takes bytes up to the end of the next packet: its number and payload. `None` when more must
     /// arrive.
-    pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Packet>, TooLong> {
+    ///
+    /// # Errors
+    /// When the packet is longer than the limit.
+    pub fn take(&mut self, input: &mut &[u8]) -> Result<Option<Packet>, TooLong> {
         while let Some(frame) = self.framer.next(input) {
             match frame {
                 Frame::Header { header, .. } if header.len > self.limit => {

@@ -4,7 +4,7 @@
 //! A listener for this protocol logs each client in at two servers at once ([`login`]), then follows
 //! commands and replies by their packet headers ([`framer`], [`command`], [`reply`]) without ever
 //! assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the layouts, [`auth`]
-//! the arithmetic of passwords.
+//! the arithmetic of passwords. Only the servers of `ringway demo` write rows, with [`result`].
 //!
 //! What a statement is: [`classify()`], one pass of the [`lexer`] over its bytes, without a syntax
 //! tree and without allocation. Where it goes: [`State::route`], from what the statement is and
@@ -35,7 +35,7 @@ pub mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod handshake;
-mod inbox;
+pub mod inbox;
 mod keyword;
 pub mod lexer;
 mod link;
@@ -43,6 +43,7 @@ pub mod login;
 mod mask;
 pub mod packet;
 pub mod reply;
+pub mod result;
 pub mod route;
 mod scan;
 pub mod server_login;

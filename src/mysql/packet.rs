@@ -90,6 +90,12 @@ impl Status {
         self.0 & other.0 == other.0
     }
 
+    /// These flags and those of `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// These flags without those of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {

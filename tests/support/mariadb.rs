@@ -138,3 +138,16 @@ pub(crate) fn mariadb(address: SocketAddr, password: &str, options: &[&str], sql
         .output()
         .unwrap_or_else(|error| panic!("mariadb (Debian: mariadb-client-core): {error}"))
 }
+
+/// The command line of MariaDB as the user of the servers of `ringway demo`; what is to be executed
+/// comes from whoever runs it.
+pub(crate) fn mariadb_as_demo(address: SocketAddr) -> Command {
+    let mut command = Command::new("mariadb");
+    command
+        .args(["--no-defaults", "--protocol=tcp", "--skip-ssl"])
+        .args(["--host=127.0.0.1", "--user=demo"])
+        .args(["--batch", "--skip-column-names"])
+        .arg(format!("--port={}", address.port()))
+        .stdin(Stdio::null());
+    command
+}

@@ -26,7 +26,7 @@ pub(crate) use self::balancer::{Balancer, Launch};
 pub(crate) use self::blackhole::Blackhole;
 pub(crate) use self::config::Config;
 pub(crate) use self::http::get as http_get;
-pub(crate) use self::mariadb::{MariaDb, mariadb};
+pub(crate) use self::mariadb::{MariaDb, mariadb, mariadb_as_demo};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::network::{in_own_network, run};
 pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_buffers, within};
