@@ -15,8 +15,7 @@ use crate::scenario::{Group, ScenarioId, Web};
 const INTRODUCTION: &str = "\
 # Benchmarks
 
-What a proxy costs, measured with `bench/`, which wrote this page: [web traffic](#web-traffic)
-through a TCP relay, and [MySQL](#mysql) with reads and writes told apart.
+What a layer-4 proxy costs. `bench/` has measured it and written this page.
 ";
 
 const METHOD: &str = "\
@@ -37,9 +36,9 @@ figure is the median over the rounds.
 - **x** is the ratio to the better of two peers in that column: of HAProxy and nginx stream with web
   traffic, of ProxySQL and HAProxy with MySQL. Below 1 is better, except for throughput.
 - *direct* is the load generator and a server without a proxy.
+";
 
-### Web traffic, the method
-
+const METHOD_WEB: &str = "\
 Two nginx web servers with one worker each stand behind every proxy; wrk asks for answers of
 2 bytes, 16 KiB or 1 MiB. The proxy's CPU includes the set-up of the connections; wrk does not count
 it as latency.
@@ -57,9 +56,9 @@ is the kernel's TCP, which every proxy pays alike. With 1 MiB answers a quarter 
 waking up and waking others across CPUs: the web servers bring about 90 KiB at a time, each time
 the worker has gone to sleep, and to wait for more costs latency. How the peers fare there depends on
 the host: the same ratio has been between 0.31 and 0.50 on two machines of one kind.
+";
 
-### MySQL, the method
-
+const METHOD_MYSQL: &str = "\
 A MariaDB primary and a replica that follows it by GTID stand behind every proxy. Their files lie in
 memory, and nothing waits for a disk. sysbench works on 4 tables of 10 000 rows, chosen uniformly:
 
@@ -110,6 +109,7 @@ pub(crate) fn write(results: &Results, directory: &Path) -> Result<()> {
 /// A group that was not measured keeps the section that it has on the page of `before`.
 fn page(results: &Results, before: &str) -> String {
     let mut page = INTRODUCTION.to_owned();
+    let mut method = METHOD.to_owned();
     for &group in Group::value_variants() {
         let (begin, end) = marks(group);
         let section = match results.of_group(group) {
@@ -120,10 +120,15 @@ fn page(results: &Results, before: &str) -> String {
             },
         };
         write!(page, "\n{begin}{section}{end}").ok();
+        let of_group = match group {
+            Group::Web => METHOD_WEB,
+            Group::Mysql => METHOD_MYSQL,
+        };
+        write!(method, "\n### Method: {}\n\n{of_group}", group.title()).ok();
     }
     write!(
         page,
-        "\n## Method\n\n{METHOD}\n## How to repeat\n\n{REPEAT}"
+        "\n## Method\n\n{method}\n## How to repeat\n\n{REPEAT}"
     )
     .ok();
     page
@@ -155,19 +160,13 @@ fn section(group: Group, results: &Results) -> String {
     }
     write!(
         text,
-        "\n### {}, goals\n\n{}",
-        group.title(),
+        "\n### Goals\n\n{}",
         report::goals(results).to_markdown()
     )
     .ok();
     if let Some(table) = report::sql_ratios(results) {
         let (what, table) = (report::SQL_RATIOS, table.to_markdown());
-        write!(
-            text,
-            "\n### {}, ratios\n\n{what}:\n\n{table}",
-            group.title()
-        )
-        .ok();
+        write!(text, "\n### Ratios\n\n{what}:\n\n{table}").ok();
     }
     for result in &results.scenarios {
         write!(text, "\n### {}\n\n", result.scenario.title()).ok();
@@ -176,12 +175,10 @@ fn section(group: Group, results: &Results) -> String {
             write!(text, "\n{}\n", remark.replace('\n', " ")).ok();
         }
     }
+    let (settings, noise) = (settings(results), report::noise(results));
     write!(
         text,
-        "\n### {}, this run\n\n{}\n\n{}\n\n{}",
-        group.title(),
-        settings(results),
-        report::noise(results),
+        "\n### This run\n\n{settings}\n\n{noise}\n\n{}\n",
         machine(results)
     )
     .ok();
@@ -306,7 +303,7 @@ pub(crate) mod tests {
         let (web, mysql) = after.split_once("<!-- web: end -->").unwrap();
         assert!(web.contains("2026-01-02") && !web.contains("2026-02-03"));
         assert!(mysql.contains("2026-02-03") && !mysql.contains("2026-01-02"));
-        assert!(!page(&sql, "# An older page").contains("## Web traffic"));
+        assert!(!page(&sql, "# An older page").contains("\n## Web traffic"));
     }
 
     #[test]

@@ -263,9 +263,7 @@ fn run_as() -> Option<&'static str> {
 }
 
 fn data_directory() -> Result<TempDir> {
-    let free = statvfs(MEMORY).map_or(0, |fs| {
-        u64::from(fs.blocks_available()) * u64::from(fs.fragment_size())
-    });
+    let free = statvfs(MEMORY).map_or(0, |fs| fs.blocks_available() * fs.fragment_size());
     let dir = if free >= MEMORY_BYTES_MIN {
         TempDir::new_in(MEMORY)
     } else {

@@ -227,16 +227,16 @@ impl ScenarioResult {
         (other > 0.0).then_some(ringway / other)
     }
 
-    /// How ringway stands against its goals.
+    /// How ringway stands against its goals, if it takes part.
     pub(crate) fn verdicts(&self) -> Vec<Verdict> {
-        let reached = |held| {
-            let row = self.row(Product::Ringway)?;
-            match held {
-                Held::CpuToBetterPeer => self.ratio(row, Metric::ProxyCpu),
-                Held::CpuTo(product) => self.ringway_to(product, Metric::ProxyCpu),
-                Held::ThroughputTo(product) => self.ringway_to(product, Metric::Throughput),
-                Held::IdleBytes => Metric::IdleBytes.of(&row.median),
-            }
+        let Some(row) = self.row(Product::Ringway) else {
+            return Vec::new();
+        };
+        let reached = |held| match held {
+            Held::CpuToBetterPeer => self.ratio(row, Metric::ProxyCpu),
+            Held::CpuTo(product) => self.ringway_to(product, Metric::ProxyCpu),
+            Held::ThroughputTo(product) => self.ringway_to(product, Metric::Throughput),
+            Held::IdleBytes => Metric::IdleBytes.of(&row.median),
         };
         let goals = self.scenario.goals().into_iter();
         goals
@@ -252,7 +252,7 @@ impl ScenarioResult {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) goal: Goal,
-    /// `None`: ringway, or what it is held against, was not measured.
+    /// `None`: ringway failed, or what it is held against was not measured.
     pub(crate) reached: Option<f64>,
 }
 

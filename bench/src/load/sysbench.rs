@@ -92,7 +92,7 @@ impl<'a> Sysbench<'a> {
                 Statements::Prepared => "--db-ps-mode=auto",
             })
             .args(["--events=0", "--percentile=95", "--skip-trx=on"])
-            .args(["--rand-type=uniform", "--thread-init-timeout=10"])
+            .arg("--rand-type=uniform")
             .arg(format!("--mysql-ignore-errors={COLLISIONS}"))
             .arg("run");
         let mut sysbench = self.spawn(command)?;

@@ -80,10 +80,7 @@ impl Product {
                 Self::Direct => scenario != ScenarioId::Web(Web::Idle),
                 _ => true,
             },
-            Group::Mysql => match self {
-                Self::Nginx | Self::RelayCopy | Self::RelayRingSplice => false,
-                _ => true,
-            },
+            Group::Mysql => !matches!(self, Self::Nginx | Self::RelayCopy | Self::RelayRingSplice),
         }
     }
 
@@ -277,12 +274,14 @@ impl Setup<'_> {
     }
 
     fn proxysql(&self, stage: &mut Stage<'_>, databases: &Databases) -> Result<Command> {
-        let admin = proxysql::Admin {
-            mysql: stage.ports.take()?,
-            postgres: stage.ports.take()?,
+        let ports = proxysql::Ports {
+            clients: self.address,
+            admin: stage.ports.take()?,
             postgres_clients: stage.ports.take()?,
+            postgres_admin: stage.ports.take()?,
         };
-        let config = proxysql::config(self.dir, self.address, &admin, databases);
+        let (primary, replica) = (databases.primary.address, databases.replica.address);
+        let config = proxysql::config(self.dir, &ports, primary, replica);
         let path = self.write("proxysql.cnf", &config)?;
         let program = stage.tools.proxysql.as_ref();
         let mut command = Command::new(program.context("ProxySQL is missing")?);

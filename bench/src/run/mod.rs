@@ -5,12 +5,11 @@ mod web;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cpus::CpuPlan;
 use crate::interrupt;
 use crate::ports::Ports;
-use crate::process::Managed;
 use crate::products::{Behind, Product, Proxy, Stage};
 use crate::report;
 use crate::results::{Sample, ScenarioResult};
@@ -168,10 +167,11 @@ fn sample(
     measure: impl FnOnce(&Proxy) -> Result<Sample>,
 ) -> Result<(Sample, Option<String>)> {
     let proxy = Proxy::start(product, stage, behind)?;
-    // What the program said before it ended is the best explanation there is.
-    let last_words = || proxy.process().map(Managed::last_words).unwrap_or_default();
-    let sample = measure(&proxy)
-        .map_err(|error| error.context(format!("{} {}", product.label(), last_words())))?;
+    let sample = measure(&proxy).with_context(|| match proxy.process() {
+        // What the program said before it ended is the best explanation there is.
+        Some(process) => format!("{}: {}", product.label(), process.last_words()),
+        None => product.label().to_owned(),
+    })?;
     Ok((sample, proxy.note))
 }
 
