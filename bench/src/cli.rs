@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) seconds: u32,
 
-    /// A smoke run of half a minute: one round of one second, six scenarios. Its figures mean
+    /// A smoke run of half a minute: one round of one second, five scenarios. Its figures mean
     /// little; its exit code says whether everything works.
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "write_docs"])]
     pub(crate) quick: bool,

@@ -158,12 +158,9 @@ fn section(group: Group, results: &Results) -> String {
     if group == Group::Web {
         text += "\n![CPU per unit and memory per idle session](benchmarks.svg)\n";
     }
-    write!(
-        text,
-        "\n### Goals\n\n{}",
-        report::goals(results).to_markdown()
-    )
-    .ok();
+    if let Some(goals) = report::goals(results) {
+        write!(text, "\n### Goals\n\n{}", goals.to_markdown()).ok();
+    }
     if let Some(table) = report::sql_ratios(results) {
         let (what, table) = (report::SQL_RATIOS, table.to_markdown());
         write!(text, "\n### Ratios\n\n{what}:\n\n{table}").ok();

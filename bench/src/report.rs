@@ -265,8 +265,8 @@ pub(crate) fn verdict_text(verdict: &Verdict, scenario: ScenarioId) -> String {
     format!("goal: {what} at {bound} {first};{then} reached: {reached}")
 }
 
-/// The goals as a table.
-pub(crate) fn goals(results: &Results) -> Table {
+/// The goals as a table; `None` where nothing has one.
+pub(crate) fn goals(results: &Results) -> Option<Table> {
     let header = ["", "", "goal", "reached", "then"]
         .map(str::to_owned)
         .into();
@@ -278,7 +278,7 @@ pub(crate) fn goals(results: &Results) -> Table {
             rows.push(cells);
         }
     }
-    Table { header, rows }
+    (!rows.is_empty()).then_some(Table { header, rows })
 }
 
 /// What is held against a goal, the goal, what was reached, and the next goal.
