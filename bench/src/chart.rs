@@ -1,4 +1,4 @@
-//! The picture: CPU per unit of the three products, relative to the better peer, and beside it the
+//! The picture of the web scenarios: CPU per unit of the three products, relative to the better peer, and beside it the
 //! memory of an idle session. Written by hand, so that it needs no library and diffs well.
 //!
 //! It brings its own background and follows the reader's colour scheme, because GitHub shows it on
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::products::Product;
 use crate::report::thousands;
 use crate::results::{Metric, Results, ScenarioResult};
-use crate::scenario::ScenarioId;
+use crate::scenario::{ScenarioId, Web};
 
 const SHOWN: [(Product, &str); 3] = [
     (Product::Ringway, "ringway"),
@@ -147,12 +147,14 @@ pub(crate) fn svg(results: &Results) -> String {
 }
 
 fn cpu_groups(results: &Results) -> Vec<Group> {
-    let measured = results
-        .scenarios
-        .iter()
-        .filter(|result| result.scenario.load().is_some());
-    let groups = measured.map(|result| Group {
-        label: result.scenario.axis_label().map(str::to_owned),
+    let measured = results.scenarios.iter().filter_map(|result| {
+        let ScenarioId::Web(web) = result.scenario else {
+            return None;
+        };
+        web.load().map(|_| (web, result))
+    });
+    let groups = measured.map(|(web, result)| Group {
+        label: web.axis_label().map(str::to_owned),
         values: values(result, |row| result.ratio(row, Metric::ProxyCpu)),
     });
     groups
@@ -164,7 +166,7 @@ fn memory_group(results: &Results) -> Option<Group> {
     let result = results
         .scenarios
         .iter()
-        .find(|result| result.scenario == ScenarioId::Idle)?;
+        .find(|result| result.scenario == ScenarioId::Web(Web::Idle))?;
     let values = values(result, |row| Metric::IdleBytes.of(&row.median));
     let sessions = format!(
         "{} sessions",

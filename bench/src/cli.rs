@@ -5,19 +5,25 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::products::Product;
-use crate::scenario::ScenarioId;
+use crate::scenario::{Group, ScenarioId};
 
-/// Runs ringway, HAProxy and nginx stream side by side on this machine and prints what each costs.
+/// Runs ringway and its peers side by side on this machine and prints what each costs.
 ///
-/// Two nginx web servers stand behind every proxy, wrk before it, all on 127.0.0.1. Each proxy has
-/// one worker on a CPU of its own. The proxies take turns within each round; the tables show
-/// medians over the rounds, with each figure's ratio to the better of HAProxy and nginx stream.
+/// Two groups of scenarios, all on 127.0.0.1. web: two nginx web servers stand behind every proxy,
+/// wrk before it; the peers are HAProxy and nginx stream. mysql: a MariaDB primary and its replica
+/// stand behind, sysbench before; the peers are ProxySQL and HAProxy. Each proxy has one worker on
+/// a CPU of its own. The proxies take turns within each round; the tables show medians over the
+/// rounds, with each figure's ratio to the better peer.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Only these products [default: all].
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) peers: Vec<Product>,
+
+    /// Only scenarios of these groups [default: all].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) group: Vec<Group>,
 
     /// Only these scenarios [default: all].
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
@@ -31,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) seconds: u32,
 
-    /// A smoke run of half a minute: one round of one second, four scenarios. Its figures mean
+    /// A smoke run of half a minute: one round of one second, five scenarios. Its figures mean
     /// little; its exit code says whether everything works.
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "write_docs"])]
     pub(crate) quick: bool,
@@ -48,7 +54,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write docs/benchmarks.md and docs/benchmarks.svg in the repository.
+    /// Write docs/benchmarks.md and docs/benchmarks.svg in the repository. What a page says of a
+    /// group that was not measured stays as it is.
     #[arg(long)]
     pub(crate) write_docs: bool,
 
@@ -65,13 +72,16 @@ const EXAMPLES: &str = "\
 Examples (after `cargo run --release --manifest-path bench/Cargo.toml --`):
   --quick                                    does everything work?
   --write-docs                               the figures of docs/benchmarks.md
-  --only tiny-64,1m --rounds 3               two scenarios
+  --group mysql                              not the web servers
+  --only tiny-64,point-8 --rounds 3          two scenarios
   --peers ringway,nginx --seconds 10         two products, for longer
   --json run.json                            keep the figures ...
   --from run.json --write-docs               ... and write the pages from them later
 
-What is missing of nginx, libnginx-mod-stream, haproxy and wrk is installed with apt-get by root on
-Debian and Ubuntu; no service is started. A peer that is missing is named and left out.
+What is missing of nginx, libnginx-mod-stream, wrk, sysbench, mariadb-server-core,
+mariadb-client-core and haproxy is installed with apt-get by root on Debian and Ubuntu; no service is
+started. ProxySQL is in neither: it is measured where it is on the path. A peer that is missing is
+named and left out.
 
 Exit code: 0, or 1 when a product failed or answered with errors. Goals do not count.";
 
@@ -84,8 +94,10 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
-        let options = Options::parse_from(["x", "--only", "tiny-64,1m", "--peers", "relay-copy"]);
-        assert_eq!(options.only, [ScenarioId::Tiny64, ScenarioId::Body1MiB]);
+        let options = Options::parse_from(["x", "--only", "1m,point-8", "--peers", "relay-copy"]);
+        let names: Vec<_> = options.only.iter().map(|id| id.name()).collect();
+        assert_eq!(names, ["1m", "point-8"]);
         assert_eq!(options.peers, [Product::RelayCopy]);
+        assert_eq!(options.group, []);
     }
 }

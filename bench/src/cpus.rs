@@ -1,11 +1,11 @@
 //! Which CPU is whose.
 //!
-//! The proxy under test has one CPU to itself; the web servers, wrk and this runner share all the
-//! others. Were they free to run anywhere, they would land on the proxy's CPU from time to time:
-//! its caches and its scheduling would then depend on chance. The price on a machine with two CPUs
-//! is that wrk and two web servers share one, and often saturate it before the proxy saturates its
-//! own. Throughput then says how much a proxy leaves to its neighbours, and the CPU per unit says
-//! what it costs. It is the same for every product.
+//! The proxy under test has one CPU to itself; the servers, the load generator and this runner
+//! share all the others. Were they free to run anywhere, they would land on the proxy's CPU from
+//! time to time: its caches and its scheduling would then depend on chance. The price on a machine
+//! with two CPUs is that the load generator and two servers share one, and often saturate it before
+//! the proxy saturates its own. Throughput then says how much a proxy leaves to its neighbours, and
+//! the CPU per unit says what it costs. It is the same for every product.
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};

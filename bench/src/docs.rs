@@ -5,37 +5,51 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::chart;
 use crate::report::{self, Table};
-use crate::results::{Results, Settings};
+use crate::results::Results;
+use crate::scenario::{Group, ScenarioId, Web};
+
+const INTRODUCTION: &str = "\
+# Benchmarks
+
+What a layer-4 proxy costs. `bench/` has measured it and written this page.
+";
 
 const METHOD: &str = "\
 All programs run on one machine and talk over 127.0.0.1, so these are the costs of the proxies and
-of the kernel's TCP, not of a network. Two nginx web servers with one worker each stand behind
-every proxy; wrk asks for answers of 2 bytes, 16 KiB or 1 MiB. Every proxy has one worker and the
-same listen backlog, logs nothing, and is started afresh, on a CPU of its own, for each
-measurement, after which comes a second of warm-up. wrk and the web servers share the other CPUs.
-The proxies take turns within each round, each round begins with another one, and every figure is
-the median over the rounds.
+of the kernel's TCP, not of a network. Every proxy has one worker and the same listen backlog where
+it has a setting for it, logs nothing, and is started afresh, on a CPU of its own, for each
+measurement, after which comes a second of warm-up. The load generator and the servers share the
+other CPUs. The proxies take turns within each round, each round begins with another one, and every
+figure is the median over the rounds.
 
 - **Proxy CPU** is the CPU clock of all the product's processes over the load, divided by the
-  requests that were answered in it. It includes the set-up of the connections and the kernel's
-  work on the proxy's behalf. This is the figure to compare: it says how many requests a core can
-  carry.
+  requests or queries that were answered in it. It includes the kernel's work on the proxy's behalf.
+  This is the figure to compare: it says how many requests a core can carry.
 - **Machine CPU** is the whole machine's busy time, divided likewise. It is there because a proxy
   can push cost onto its neighbours by the way in which it wakes them.
-- **Throughput and latency** are wrk's. With few CPUs they are bounded by wrk and the web servers
-  as much as by the proxy. wrk does not count the set-up of a connection as latency.
+- **Throughput and latency** are the load generator's. With few CPUs they are bounded by it and the
+  servers as much as by the proxy.
+- **x** is the ratio to the better of two peers in that column: of HAProxy and nginx stream with web
+  traffic, of ProxySQL and HAProxy with MySQL. Below 1 is better, except for throughput.
+- *direct* is the load generator and a server without a proxy.
+";
+
+const METHOD_WEB: &str = "\
+Two nginx web servers with one worker each stand behind every proxy; wrk asks for answers of
+2 bytes, 16 KiB or 1 MiB. The proxy's CPU includes the set-up of the connections; wrk does not count
+it as latency.
+
 - **Memory** is the growth of private dirty memory (`Private_Dirty` of `smaps_rollup`, all
   processes) while the idle sessions are opened, each with one request and its answer. The
   kernel's socket buffers, the same for all, are not in it. What a program sets aside at its start
   is not, either.
-- **x** is the ratio to the better of HAProxy and nginx stream in that column. Below 1 is better,
-  except for throughput.
 - *tokio-uring relay* and *ring SPLICE relay* are `bench/src/bin/reference-relay`: a plain relay
   on tokio-uring, and one that moves the bytes with `IORING_OP_SPLICE`. They show why ringway's
-  workers use neither. *direct* is wrk and one web server without a proxy.
+  workers use neither.
 
 Where a goal is not met: with tiny answers and with a connection per request nearly all of the cost
 is the kernel's TCP, which every proxy pays alike. With 1 MiB answers a quarter of ringway's CPU is
@@ -44,76 +58,150 @@ the worker has gone to sleep, and to wait for more costs latency. How the peers 
 the host: the same ratio has been between 0.31 and 0.50 on two machines of one kind.
 ";
 
+const METHOD_MYSQL: &str = "\
+A MariaDB primary and a replica that follows it by GTID stand behind every proxy. Their files lie in
+memory, and nothing waits for a disk. sysbench works on 4 tables of 10 000 rows, chosen uniformly:
+
+- *point select* is one row by its primary key; *read-only* ten of them and four ranges of 100 rows;
+  *read-write* the same with two updates, a delete and an insert.
+- Every statement is its own transaction (`--skip-trx`): within a transaction all of them would
+  belong to the primary, and there would be nothing to split.
+- *Prepared statements* are those of the binary protocol (`--db-ps-mode=auto`), prepared before the
+  measurement begins; otherwise every query is text (`--db-ps-mode=disable`).
+- **p95** is that of sysbench's event: 1 query, 14 queries or 18.
+- *ringway* is its MySQL port and *ProxySQL* has two hostgroups and two query rules: both send reads
+  to the replica and writes to the primary, which is checked before each measurement. *HAProxy* in
+  TCP mode and *ringway TCP relay*, ringway's own TCP port, send everything to the primary, and so
+  does *direct*.
+- Before each measurement the replica has caught up. In a read-write load its own work is part of
+  the machine's CPU.
+";
+
 const REPEAT: &str = "\
 ```sh
 cargo run --release --manifest-path bench/Cargo.toml -- --write-docs
 ```
 
-It builds ringway, needs nginx with its stream module, HAProxy and wrk (root on Debian or Ubuntu
-gets them installed), writes this page and its picture, and takes about 25 minutes on an otherwise
-quiet machine. `--help` lists the rest. Figures of different machines, or of different days,
+It builds ringway, needs nginx with its stream module, HAProxy, wrk, MariaDB and sysbench (root on
+Debian or Ubuntu gets them installed) and measures ProxySQL if there is one on the path. It writes
+this page and its picture, and takes about 25 minutes for the web traffic and 45 for MySQL on an
+otherwise quiet machine; `--group web` and `--group mysql` measure one of them and leave what stands
+here about the other. `--help` lists the rest. Figures of different machines, or of different days,
 should not be compared with each other: ratios within one run should.
 ";
 
-/// Writes both files into `directory`.
+/// Writes the page into `directory`, and the picture if there is something new to draw.
 pub(crate) fn write(results: &Results, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
-    for (name, text) in [
-        ("benchmarks.md", page(results)),
-        ("benchmarks.svg", chart::svg(results)),
-    ] {
-        let path = directory.join(name);
+    let path = directory.join("benchmarks.md");
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    let mut files = vec![(path, page(results, &before))];
+    if let Some(web) = results.of_group(Group::Web) {
+        files.push((directory.join("benchmarks.svg"), chart::svg(&web)));
+    }
+    for (path, text) in files {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
     Ok(())
 }
 
-fn page(results: &Results) -> String {
-    let mut page = format!(
-        "# Benchmarks\n\nMeasured on {} UTC by `bench/`; this page is what it wrote.\n\n\
-         ![CPU per unit and memory per idle session](benchmarks.svg)\n\n## Goals\n\n{}\n",
-        results.machine.date,
-        report::goals(results).to_markdown(),
-    );
-    page += "## Figures\n";
-    for result in &results.scenarios {
-        write!(page, "\n### {}\n\n", result.scenario.title()).ok();
-        page += &Table::of(result).to_markdown();
-        for remark in report::remarks(result) {
-            write!(page, "\n{}\n", remark.replace('\n', " ")).ok();
-        }
+/// A group that was not measured keeps the section that it has on the page of `before`.
+fn page(results: &Results, before: &str) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut method = METHOD.to_owned();
+    for &group in Group::value_variants() {
+        let (begin, end) = marks(group);
+        let section = match results.of_group(group) {
+            Some(results) => section(group, &results),
+            None => match between(before, &begin, &end) {
+                Some(section) => section.to_owned(),
+                None => continue,
+            },
+        };
+        write!(page, "\n{begin}{section}{end}").ok();
+        let of_group = match group {
+            Group::Web => METHOD_WEB,
+            Group::Mysql => METHOD_MYSQL,
+        };
+        write!(method, "\n### Method: {}\n\n{of_group}", group.title()).ok();
     }
     write!(
         page,
-        "\n## Method\n\n{METHOD}\n{}\n",
-        settings(&results.settings)
-    )
-    .ok();
-    write!(page, "\n{}\n", report::noise(results)).ok();
-    write!(
-        page,
-        "\n## Machine\n\n{}\n## How to repeat\n\n{REPEAT}",
-        machine(results)
+        "\n## Method\n\n{method}\n## How to repeat\n\n{REPEAT}"
     )
     .ok();
     page
 }
 
-fn settings(settings: &Settings) -> String {
+/// What surrounds the section of a group. A reader does not see it.
+fn marks(group: Group) -> (String, String) {
+    let name = group.name();
+    (
+        format!("<!-- {name}: begin -->\n"),
+        format!("<!-- {name}: end -->\n"),
+    )
+}
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    let (_, after) = text.split_once(begin)?;
+    let (between, _) = after.split_once(end)?;
+    Some(between)
+}
+
+fn section(group: Group, results: &Results) -> String {
+    let mut text = format!(
+        "## {}\n\nMeasured on {} UTC.\n",
+        group.title(),
+        results.machine.date
+    );
+    if group == Group::Web {
+        text += "\n![CPU per unit and memory per idle session](benchmarks.svg)\n";
+    }
+    if let Some(goals) = report::goals(results) {
+        write!(text, "\n### Goals\n\n{}", goals.to_markdown()).ok();
+    }
+    if let Some(table) = report::sql_ratios(results) {
+        let (what, table) = (report::SQL_RATIOS, table.to_markdown());
+        write!(text, "\n### Ratios\n\n{what}:\n\n{table}").ok();
+    }
+    for result in &results.scenarios {
+        write!(text, "\n### {}\n\n", result.scenario.title()).ok();
+        text += &Table::of(result).to_markdown();
+        for remark in report::remarks(result) {
+            write!(text, "\n{}\n", remark.replace('\n', " ")).ok();
+        }
+    }
+    let (settings, noise) = (settings(results), report::noise(results));
+    write!(
+        text,
+        "\n### This run\n\n{settings}\n\n{noise}\n\n{}\n",
+        machine(results)
+    )
+    .ok();
+    text
+}
+
+fn settings(results: &Results) -> String {
+    let settings = &results.settings;
+    let has_idle_sessions = results
+        .scenarios
+        .iter()
+        .any(|result| result.scenario == ScenarioId::Web(Web::Idle));
+    let idle_sessions = if has_idle_sessions {
+        let count = report::thousands(settings.idle_sessions.into());
+        format!(", {count} idle sessions")
+    } else {
+        String::new()
+    };
+    let load_cpus: Vec<_> = settings.load_cpus.iter().map(usize::to_string).collect();
     format!(
-        "This run: {} rounds of {} s for each proxy and scenario, {} idle sessions; proxies on CPU \
-         {}, everything else on CPU {}.",
+        "{} rounds of {} s for each proxy and scenario{idle_sessions}; proxies on CPU {}, \
+         everything else on CPU {}.",
         settings.rounds,
         settings.seconds,
-        report::thousands(settings.idle_sessions.into()),
         settings.proxy_cpu,
-        settings
-            .load_cpus
-            .iter()
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        load_cpus.join(", "),
     )
 }
 
@@ -153,8 +241,9 @@ fn machine(results: &Results) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::machine::Machine;
+    use crate::results::Settings;
     use crate::results::tests::example;
-    use crate::scenario::ScenarioId;
+    use crate::scenario::Sql;
 
     pub(crate) fn example_results() -> Results {
         let machine = Machine {
@@ -175,21 +264,24 @@ pub(crate) mod tests {
             proxy_cpu: 0,
             load_cpus: vec![1, 2],
         };
-        let ids = [ScenarioId::Tiny64, ScenarioId::Body1MiB, ScenarioId::Idle];
+        let web = [Web::Tiny64, Web::Body1MiB, Web::Idle].map(ScenarioId::Web);
+        let sql = Sql::QUICK.map(ScenarioId::Sql);
         Results {
             machine,
             settings,
-            scenarios: ids.map(example).into(),
+            scenarios: web.into_iter().chain(sql).map(example).collect(),
         }
     }
 
     #[test]
     fn the_page_names_the_machine_the_goals_and_every_table() {
-        let page = page(&example_results());
+        let page = page(&example_results(), "");
         for part in [
             "Measured on 2026-01-02 03:04 UTC",
             "| Idle sessions | memory per session | 512 bytes: not met | 800 bytes |",
             "### Keep-alive, 1 MiB answers, 8 connections",
+            "### Read-write, prepared statements, 8 threads",
+            "| Point select, 8 threads | queries/s, to ProxySQL's | 1.00x: met | 1.250x | – |",
             "| wrk | 4.1 |",
             "4 000 idle sessions; proxies on CPU 0, everything else on CPU 1, 2.",
         ] {
@@ -198,10 +290,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_group_that_was_not_measured_keeps_its_section() {
+        let both = example_results();
+        let before = page(&both, "");
+        let mut sql = both.of_group(Group::Mysql).unwrap();
+        assert_eq!(page(&sql, &before), before);
+        sql.machine.date = "2026-02-03 04:05".to_owned();
+        let after = page(&sql, &before);
+        let (web, mysql) = after.split_once("<!-- web: end -->").unwrap();
+        assert!(web.contains("2026-01-02") && !web.contains("2026-02-03"));
+        assert!(mysql.contains("2026-02-03") && !mysql.contains("2026-01-02"));
+        assert!(!page(&sql, "# An older page").contains("\n## Web traffic"));
+    }
+
+    #[test]
     fn results_survive_json() {
         let results = example_results();
         let json = serde_json::to_string(&results).unwrap();
         let read: Results = serde_json::from_str(&json).unwrap();
-        assert_eq!(page(&read), page(&results));
+        assert_eq!(page(&read, ""), page(&results, ""));
     }
 }

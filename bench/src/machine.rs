@@ -63,17 +63,18 @@ fn versions(tools: &Tools) -> Vec<(String, String)> {
         let version = version_in(&output).unwrap_or("unknown version");
         versions.push((name.to_owned(), version.to_owned()));
     };
-    if let Some(program) = &tools.ringway {
-        add("ringway", Command::new(program).arg("--version"));
-    }
-    if let Some(program) = &tools.haproxy {
-        add("HAProxy", Command::new(program).arg("-v"));
-    }
-    if let Some(program) = &tools.nginx {
-        add("nginx", Command::new(program).arg("-v"));
-    }
-    if let Some(program) = &tools.wrk {
-        add("wrk", Command::new(program).arg("-v"));
+    for (name, program, argument) in [
+        ("ringway", &tools.ringway, "--version"),
+        ("HAProxy", &tools.haproxy, "-v"),
+        ("ProxySQL", &tools.proxysql, "--version"),
+        ("nginx", &tools.nginx, "-v"),
+        ("wrk", &tools.wrk, "-v"),
+        ("MariaDB", &tools.mariadbd, "--version"),
+        ("sysbench", &tools.sysbench, "--version"),
+    ] {
+        if let Some(program) = program {
+            add(name, Command::new(program).arg(argument));
+        }
     }
     add("rustc", Command::new("rustc").arg("--version"));
     if tools.ringway.is_some() {
@@ -185,6 +186,10 @@ mod tests {
         assert_eq!(
             version_in("rustc 1.95.0 (59807616e 2026-04-14)"),
             Some("1.95.0")
+        );
+        assert_eq!(
+            version_in("mariadbd  Ver 10.11.6-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64"),
+            Some("10.11.6-MariaDB-0+deb12u1")
         );
         assert_eq!(version_in("no version"), None);
     }

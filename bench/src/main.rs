@@ -1,9 +1,10 @@
-//! The side-by-side benchmark: ringway, HAProxy and nginx stream under the same load.
+//! The side-by-side benchmark: ringway and its peers under the same load.
 //!
 //! - `cli`: what can be asked for
 //! - `tools`, `machine`: the programs and the machine
 //! - `scenario`, `products`: what is measured, and of whom
 //! - `process`, `cpus`, `ports`, `sockopt`, `interrupt`: starting, placing and ending programs
+//! - `mariadb`: the databases; the web servers are among the products
 //! - `load`, `idle`, `http`, `measure`: making load, and what it cost
 //! - `run`, `results`: the rounds, medians and ratios
 //! - `report`, `docs`, `chart`: tables, the page and its picture
@@ -17,6 +18,7 @@ mod idle;
 mod interrupt;
 mod load;
 mod machine;
+mod mariadb;
 mod measure;
 mod ports;
 mod process;
@@ -44,7 +46,7 @@ use machine::Machine;
 use products::Product;
 use results::{Results, Settings};
 use run::Plan;
-use scenario::ScenarioId;
+use scenario::{Group, ScenarioId, Web};
 use tools::{Tools, Wanted};
 
 /// Idle sessions, if the descriptor limit allows them.
@@ -102,9 +104,14 @@ fn read_json(path: &Path) -> Result<Results> {
 fn measure(options: &Options) -> Result<Results> {
     interrupt::install()?;
     let descriptors = raise_descriptor_limit()?;
+    let scenarios = scenarios(options);
+    let mut groups = Group::value_variants().to_vec();
+    groups.retain(|&group| scenarios.iter().any(|id| id.group() == group));
     let mut products = chosen(&options.peers, Product::value_variants());
+    products.retain(|product| scenarios.iter().any(|&id| product.takes_part_in(id)));
     let wanted = Wanted {
         products: &products,
+        groups: &groups,
         ringway: options.ringway.as_deref(),
         may_install: !options.no_install,
     };
@@ -124,7 +131,12 @@ fn measure(options: &Options) -> Result<Results> {
     }
     let cpus = CpuPlan::new(options.proxy_cpu)?;
     cpus.move_runner()?;
-    let plan = plan(options, products, idle::max_sessions(descriptors));
+    let plan = plan(
+        options,
+        scenarios,
+        products,
+        idle::max_sessions(descriptors),
+    );
     let machine = Machine::describe(&tools);
     announce(&plan, &cpus);
     let scenarios = run::run(&plan, &tools, &cpus)?;
@@ -142,12 +154,23 @@ fn measure(options: &Options) -> Result<Results> {
     })
 }
 
-fn plan(options: &Options, products: Vec<Product>, max_sessions: u32) -> Plan {
-    let scenarios: &[_] = if options.quick {
-        &ScenarioId::QUICK
+/// What was asked for by name, or all, of the groups that were asked for.
+fn scenarios(options: &Options) -> Vec<ScenarioId> {
+    let mut scenarios = if options.quick {
+        chosen(&options.only, &ScenarioId::quick())
     } else {
-        ScenarioId::value_variants()
+        chosen(&options.only, ScenarioId::value_variants())
     };
+    scenarios.retain(|id| options.group.is_empty() || options.group.contains(&id.group()));
+    scenarios
+}
+
+fn plan(
+    options: &Options,
+    scenarios: Vec<ScenarioId>,
+    products: Vec<Product>,
+    max_sessions: u32,
+) -> Plan {
     let wanted = if options.quick {
         IDLE_SESSIONS_QUICK
     } else {
@@ -156,13 +179,13 @@ fn plan(options: &Options, products: Vec<Product>, max_sessions: u32) -> Plan {
     let idle_sessions = wanted
         .min(max_sessions.saturating_sub(SPARE_SESSIONS))
         .max(1);
-    if idle_sessions < wanted {
+    if idle_sessions < wanted && scenarios.contains(&ScenarioId::Web(Web::Idle)) {
         eprintln!(
             "{idle_sessions} idle sessions: for {wanted}, raise the limit (ulimit -Hn 20000)"
         );
     }
     Plan {
-        scenarios: chosen(&options.only, scenarios),
+        scenarios,
         products,
         rounds: if options.quick { 1 } else { options.rounds },
         seconds: if options.quick { 1 } else { options.seconds },
@@ -191,7 +214,7 @@ fn chosen<T: ValueEnum + PartialEq + Copy>(asked_for: &[T], all: &[T]) -> Vec<T>
 
 fn announce(plan: &Plan, cpus: &CpuPlan) {
     eprintln!(
-        "proxies on CPU {}, load and web servers on CPU {:?}; about {} s",
+        "proxies on CPU {}, load and servers on CPU {:?}; about {} s",
         cpus.proxy_cpu,
         cpus.load_cpus,
         plan.estimated_duration().as_secs()

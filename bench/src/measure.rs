@@ -15,7 +15,7 @@ use crate::process::Managed;
 pub(crate) struct CpuUse {
     /// The product under test, all its processes, threads that have ended included.
     pub(crate) product: Duration,
-    /// The web servers and wrk.
+    /// The servers behind it and the load generator.
     pub(crate) load: Duration,
     /// The whole machine, with everything else that ran on it.
     pub(crate) machine: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct CpuUse {
 
 impl CpuUse {
     /// The share of the machine that went to programs outside of the comparison. The runner's own
-    /// work is in it; it is next to nothing while wrk runs.
+    /// work is in it; it is next to nothing while a load runs.
     pub(crate) fn foreign_share(&self) -> f64 {
         let known = self.product + self.load;
         share(self.machine.saturating_sub(known), self.capacity)
@@ -57,11 +57,14 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn open(product: &[Pid], servers: &[Pid]) -> Result<Self> {
+    /// `generator`: the load generator, where it runs already. It has to have ended when the window
+    /// closes, so that what it used until now is in what ended children have used by then.
+    pub(crate) fn open(product: &[Pid], servers: &[Pid], generator: Option<Pid>) -> Result<Self> {
+        let used_by_generator = generator.map_or(Ok(Duration::ZERO), cpu_of)?;
         Ok(Self {
             product: product.to_vec(),
             servers: servers.to_vec(),
-            load_cpu: cpu_of_all(servers)? + cpu_of_ended_children()?,
+            load_cpu: cpu_of_all(servers)? + cpu_of_ended_children()? + used_by_generator,
             machine: MachineCpu::now()?,
             product_cpu: cpu_of_all(product)?,
             begin: Instant::now(),
@@ -96,7 +99,7 @@ fn cpu_of(pid: Pid) -> Result<Duration> {
     Ok(Duration::from(time))
 }
 
-/// Each wrk run is a child that has been waited for at the end of its window.
+/// A load generator is a child that has been waited for at the end of its window.
 fn cpu_of_ended_children() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();

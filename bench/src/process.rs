@@ -1,6 +1,7 @@
 //! Children: started on their CPUs, found with all their descendants, and ended for certain.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -63,14 +64,24 @@ impl Managed {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+        matches!(self.exit_status(), Ok(Some(_)) | Err(_))
+    }
+
+    /// `None` while it runs.
+    pub(crate) fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Everything that the child has written so far.
+    pub(crate) fn output(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// What the child said last, for an error message.
     pub(crate) fn last_words(&self) -> String {
         const LINES: usize = 5;
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.output();
         let lines: Vec<_> = text
             .lines()
             .filter(|line| !line.trim().is_empty())

@@ -1,8 +1,10 @@
 //! The tables: the same cells for a terminal and for Markdown.
 
+use clap::ValueEnum;
+
 use crate::products::Product;
 use crate::results::{Metric, Results, Row, Sample, ScenarioResult, Verdict, median};
-use crate::scenario::{Goal, ScenarioId};
+use crate::scenario::{Group, Held, ScenarioId, Web};
 
 /// Rows of text under a heading. The first column is left-aligned, the others right-aligned.
 pub(crate) struct Table {
@@ -77,44 +79,98 @@ impl Table {
 /// All tables and verdicts, for a terminal.
 pub(crate) fn text(results: &Results) -> String {
     let mut text = String::new();
-    for result in &results.scenarios {
-        text += &format!(
-            "\n{} [{}]\n",
-            result.scenario.title(),
-            result.scenario.name()
-        );
-        text += &Table::of(result).to_terminal();
-        let verdict = result
-            .verdict()
-            .map(|verdict| verdict_text(&verdict, result.scenario));
-        for line in remarks(result).into_iter().chain(verdict) {
-            text += &format!("  {line}\n");
+    for results in Group::value_variants()
+        .iter()
+        .filter_map(|&group| results.of_group(group))
+    {
+        for result in &results.scenarios {
+            let scenario = result.scenario;
+            text += &format!("\n{} [{}]\n", scenario.title(), scenario.name());
+            text += &Table::of(result).to_terminal();
+            let verdicts = result.verdicts();
+            let verdicts = verdicts.iter().map(|v| verdict_text(v, scenario));
+            for line in remarks(result).into_iter().chain(verdicts) {
+                text += &format!("  {line}\n");
+            }
         }
+        if let Some(table) = sql_ratios(&results) {
+            text += &format!("\n{SQL_RATIOS}\n{}", table.to_terminal());
+        }
+        let [one, other] = results.scenarios[0].scenario.group().peers();
+        text += &format!(
+            "\n(x: relative to the better of {} and {} in that column)\n",
+            one.label(),
+            other.label()
+        );
     }
-    text += "\n(x: relative to the better of HAProxy and nginx stream in that column)\n";
     text + &noise(results) + "\n"
 }
 
 /// The columns of a scenario, and whether each is held against the better peer.
 fn columns(scenario: ScenarioId) -> Vec<(Metric, bool)> {
-    match scenario.load() {
-        Some(_) => vec![
-            (Metric::Throughput, true),
-            (Metric::P50, true),
-            (Metric::P99, true),
-            (Metric::ProxyCpu, true),
-            (Metric::MachineCpu, true),
+    let compared: &[_] = match scenario {
+        ScenarioId::Web(Web::Idle) => {
+            return vec![(Metric::IdleBytes, true), (Metric::IdleCpu, false)];
+        }
+        ScenarioId::Web(_) => &[
+            Metric::Throughput,
+            Metric::P50,
+            Metric::P99,
+            Metric::ProxyCpu,
+            Metric::MachineCpu,
         ],
-        None => vec![(Metric::IdleBytes, true), (Metric::IdleCpu, false)],
-    }
+        ScenarioId::Sql(_) => &SQL_METRICS,
+    };
+    compared.iter().map(|&metric| (metric, true)).collect()
+}
+
+/// What is measured with sysbench.
+const SQL_METRICS: [Metric; 4] = [
+    Metric::Throughput,
+    Metric::P95,
+    Metric::ProxyCpu,
+    Metric::MachineCpu,
+];
+
+/// What [`sql_ratios`] shows.
+pub(crate) const SQL_RATIOS: &str =
+    "ringway's MySQL port relative to ProxySQL / HAProxy / ringway's own TCP relay";
+
+/// For those who come from one of the others: all of ringway's MySQL figures relative to each.
+/// `None` where ringway's MySQL port was not measured.
+pub(crate) fn sql_ratios(results: &Results) -> Option<Table> {
+    const OTHERS: [Product; 3] = [Product::Proxysql, Product::Haproxy, Product::RingwayTcp];
+    let measured = results.scenarios.iter().filter(|result| {
+        let ringway = result.row(Product::Ringway);
+        result.scenario.group() == Group::Mysql && ringway.is_some_and(|r| !r.rounds.is_empty())
+    });
+    let rows: Vec<_> = measured
+        .map(|result| {
+            let triples = SQL_METRICS.map(|metric| {
+                OTHERS
+                    .map(|other| match result.ringway_to(other, metric) {
+                        Some(ratio) => format!("{ratio:.2}"),
+                        None => "–".to_owned(),
+                    })
+                    .join(" / ")
+            });
+            let mut cells = vec![result.scenario.title()];
+            cells.extend(triples);
+            cells
+        })
+        .collect();
+    let scenario = results.scenarios.last()?.scenario;
+    let mut header = vec![String::new()];
+    header.extend(SQL_METRICS.map(|metric| heading(metric, scenario)));
+    (!rows.is_empty()).then_some(Table { header, rows })
 }
 
 fn heading(metric: Metric, scenario: ScenarioId) -> String {
-    let unit = scenario.unit();
+    let [unit, units] = scenario.unit();
     match metric {
-        Metric::Throughput if unit == "MiB" => "MiB/s".to_owned(),
-        Metric::Throughput => format!("{unit}s/s"),
+        Metric::Throughput => format!("{units}/s"),
         Metric::P50 => "p50 µs".to_owned(),
+        Metric::P95 => "p95 µs".to_owned(),
         Metric::P99 => "p99 µs".to_owned(),
         Metric::ProxyCpu => format!("proxy CPU µs/{unit}"),
         Metric::MachineCpu => format!("machine CPU µs/{unit}"),
@@ -137,7 +193,9 @@ fn cell(result: &ScenarioResult, row: &Row, metric: Metric) -> String {
 
 fn format_value(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::Throughput | Metric::P50 | Metric::P99 | Metric::IdleBytes => thousands(value),
+        Metric::Throughput | Metric::P50 | Metric::P95 | Metric::P99 | Metric::IdleBytes => {
+            thousands(value)
+        }
         Metric::ProxyCpu | Metric::MachineCpu if value >= 100.0 => thousands(value),
         Metric::ProxyCpu | Metric::MachineCpu => format!("{value:.1}"),
         Metric::IdleCpu => format!("{value:.2} %"),
@@ -195,49 +253,67 @@ pub(crate) fn remarks(result: &ScenarioResult) -> Vec<String> {
 /// One sentence: the goal, what was reached, met or not, and the next goal.
 pub(crate) fn verdict_text(verdict: &Verdict, scenario: ScenarioId) -> String {
     let [what, first, reached, then] = verdict_cells(verdict, scenario);
-    format!("goal: {what} at most {first}; then {then}; reached: {reached}")
+    let bound = if more_is_better(verdict) {
+        "least"
+    } else {
+        "most"
+    };
+    let then = match verdict.goal.then {
+        Some(_) => format!(" then {then};"),
+        None => String::new(),
+    };
+    format!("goal: {what} at {bound} {first};{then} reached: {reached}")
 }
 
-/// The goals as a table.
-pub(crate) fn goals(results: &Results) -> Table {
+/// The goals as a table; `None` where nothing has one.
+pub(crate) fn goals(results: &Results) -> Option<Table> {
     let header = ["", "", "goal", "reached", "then"]
         .map(str::to_owned)
         .into();
-    let verdicts = results
-        .scenarios
-        .iter()
-        .filter_map(|r| Some((r.scenario, r.verdict()?)));
-    let rows = verdicts.map(|(scenario, verdict)| {
-        let mut cells = vec![scenario.title().to_owned()];
-        cells.extend(verdict_cells(&verdict, scenario));
-        cells
-    });
-    Table {
-        header,
-        rows: rows.collect(),
+    let mut rows = Vec::new();
+    for result in &results.scenarios {
+        for verdict in result.verdicts() {
+            let mut cells = vec![result.scenario.title()];
+            cells.extend(verdict_cells(&verdict, result.scenario));
+            rows.push(cells);
+        }
     }
+    (!rows.is_empty()).then_some(Table { header, rows })
 }
 
 /// What is held against a goal, the goal, what was reached, and the next goal.
 fn verdict_cells(verdict: &Verdict, scenario: ScenarioId) -> [String; 4] {
-    let (what, unit, decimals) = match verdict.goal {
-        Goal::CpuRatio { .. } => (format!("proxy CPU per {}", scenario.unit()), "x", 2),
-        Goal::IdleBytes { .. } => ("memory per session".to_owned(), " bytes", 0),
+    let [unit, units] = scenario.unit();
+    let (what, symbol, decimals) = match verdict.goal.held {
+        Held::CpuToBetterPeer => (format!("proxy CPU per {unit}"), "x", 2),
+        Held::CpuTo(product) => {
+            let what = format!("proxy CPU per {unit}, to {}'s", product.label());
+            (what, "x", 2)
+        }
+        Held::ThroughputTo(product) => (format!("{units}/s, to {}'s", product.label()), "x", 2),
+        Held::IdleBytes => ("memory per session".to_owned(), " bytes", 0),
     };
     // One digit more than the goal has, so that 0.334 does not look like 0.33.
     let reached = match verdict.reached {
-        Some(value) => format!("{value:.*}{unit}", decimals + usize::from(decimals > 0)),
+        Some(value) => format!("{value:.*}{symbol}", decimals + usize::from(decimals > 0)),
         None => "–".to_owned(),
     };
     let judged = |goal: f64| {
         let met = match verdict.reached {
             None => "not measured",
-            Some(reached) if reached <= goal => "met",
+            Some(reached) if reached == goal || (reached > goal) == more_is_better(verdict) => {
+                "met"
+            }
             Some(_) => "not met",
         };
-        format!("{goal:.decimals$}{unit}: {met}")
+        format!("{goal:.decimals$}{symbol}: {met}")
     };
-    [what, judged(verdict.first), reached, judged(verdict.then)]
+    let then = verdict.goal.then.map_or_else(|| "–".to_owned(), judged);
+    [what, judged(verdict.goal.first), reached, then]
+}
+
+fn more_is_better(verdict: &Verdict) -> bool {
+    matches!(verdict.goal.held, Held::ThroughputTo(_))
 }
 
 /// How much of the machine went elsewhere, and whether that spoils the figures.
@@ -274,7 +350,7 @@ pub(crate) fn progress_head(
     product: Product,
 ) -> String {
     format!(
-        "round {round}/{rounds}  {:<17} {:<18} ",
+        "round {round}/{rounds}  {:<22} {:<18} ",
         scenario.name(),
         product.label()
     )
@@ -287,6 +363,7 @@ pub(crate) fn progress_figures(scenario: ScenarioId, sample: &Sample) -> String 
         Some(match metric {
             Metric::Throughput => format!("{value:>7} {}", heading(metric, scenario)),
             Metric::P50 => format!("p50 {value:>6} µs"),
+            Metric::P95 => format!("p95 {value:>6} µs"),
             Metric::P99 => format!("p99 {value:>6} µs"),
             Metric::ProxyCpu => format!("CPU {value:>5} µs"),
             Metric::MachineCpu => format!("machine {value:>5} µs"),
@@ -306,6 +383,7 @@ mod tests {
     use super::*;
     use crate::docs::tests::example_results;
     use crate::results::tests::example;
+    use crate::scenario::Sql;
 
     #[test]
     fn numbers_are_grouped() {
@@ -316,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_table_has_a_ratio_beside_each_figure() {
-        let table = Table::of(&example(ScenarioId::Tiny64));
+        let table = Table::of(&example(ScenarioId::Web(Web::Tiny64)));
         let text = table.to_markdown();
         assert!(
             text.contains(
@@ -327,6 +405,21 @@ mod tests {
         let terminal = table.to_terminal();
         let line = terminal.lines().nth(2).unwrap();
         assert!(line.starts_with("  HAProxy"), "{line}");
+    }
+
+    #[test]
+    fn the_mysql_port_is_shown_beside_each_of_the_others() {
+        let results = example_results().of_group(Group::Mysql).unwrap();
+        let text = sql_ratios(&results).unwrap().to_markdown();
+        let line = "| Point select, 8 threads | 1.25 / 2.00 / – | 1.00 / 1.00 / – \
+                    | 0.80 / 0.50 / – | 1.00 / 1.00 / – |";
+        assert!(text.contains(line), "{text}");
+        assert!(
+            text.starts_with("|  | queries/s | p95 µs | proxy CPU µs/query |"),
+            "{text}"
+        );
+        let web = example_results().of_group(Group::Web).unwrap();
+        assert!(sql_ratios(&web).is_none());
     }
 
     #[test]
@@ -349,19 +442,40 @@ mod tests {
 
     #[test]
     fn goals_are_met_or_not_met() {
-        let text = |id| verdict_text(&example(id).verdict().unwrap(), id);
+        let texts = |id| -> Vec<_> {
+            let verdicts = example(id).verdicts().into_iter();
+            verdicts.map(|verdict| verdict_text(&verdict, id)).collect()
+        };
         assert_eq!(
-            text(ScenarioId::Tiny64),
-            "goal: proxy CPU per request at most 1.00x: met; then 0.95x: met; reached: 0.800x"
+            texts(ScenarioId::Web(Web::Tiny64)),
+            ["goal: proxy CPU per request at most 1.00x: met; then 0.95x: met; reached: 0.800x"]
         );
         assert_eq!(
-            text(ScenarioId::Idle),
-            "goal: memory per session at most 512 bytes: not met; then 300 bytes: not met; \
-             reached: 800 bytes"
+            texts(ScenarioId::Web(Web::Idle)),
+            [
+                "goal: memory per session at most 512 bytes: not met; then 300 bytes: not met; \
+              reached: 800 bytes"
+            ]
         );
-        let mut alone = example(ScenarioId::Body1MiB);
-        alone.rows.retain(|row| !row.product.is_peer());
-        let verdict = alone.verdict().unwrap();
-        assert!(verdict_text(&verdict, ScenarioId::Body1MiB).contains("0.45x: not measured;"));
+        assert_eq!(
+            texts(ScenarioId::Sql(Sql::QUICK[0])),
+            [
+                "goal: proxy CPU per query, to ProxySQL's at most 0.65x: not met; \
+                 then 0.50x: not met; reached: 0.800x",
+                "goal: queries/s, to ProxySQL's at least 1.00x: met; reached: 1.250x",
+                "goal: proxy CPU per query, to HAProxy's at most 0.75x: met; reached: 0.500x",
+                "goal: proxy CPU per query, to ringway TCP relay's at most 1.10x: not measured; \
+                 reached: –",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_peer_a_goal_is_not_judged() {
+        let id = ScenarioId::Web(Web::Body1MiB);
+        let mut alone = example(id);
+        alone.rows.retain(|row| row.product == Product::Ringway);
+        let text = verdict_text(&alone.verdicts()[0], id);
+        assert!(text.contains("0.45x: not measured;"), "{text}");
     }
 }

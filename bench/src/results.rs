@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::products::Product;
-use crate::scenario::{Goal, ScenarioId};
+use crate::scenario::{Goal, Group, Held, ScenarioId};
 
 /// A whole run, as `--json` writes it and `--from` reads it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
@@ -25,14 +25,14 @@ pub(crate) struct Settings {
 }
 
 /// One scenario, one row per product.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ScenarioResult {
     pub(crate) scenario: ScenarioId,
     pub(crate) rows: Vec<Row>,
 }
 
 /// One product in one scenario.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) product: Product,
     /// Medians over the rounds.
@@ -60,6 +60,7 @@ pub(crate) struct Sample {
 pub(crate) struct Figures {
     pub(crate) throughput_per_s: Option<f64>,
     pub(crate) p50_us: Option<f64>,
+    pub(crate) p95_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) proxy_cpu_us: Option<f64>,
     pub(crate) machine_cpu_us: Option<f64>,
@@ -67,7 +68,7 @@ pub(crate) struct Figures {
     pub(crate) idle_cpu_percent: Option<f64>,
 }
 
-/// Errors as wrk counts them.
+/// Errors as wrk counts them. Of sysbench's, only lost connections are known: they are `connect`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Errors {
     pub(crate) connect: u64,
@@ -88,6 +89,7 @@ impl Errors {
 pub(crate) enum Metric {
     Throughput,
     P50,
+    P95,
     P99,
     ProxyCpu,
     MachineCpu,
@@ -96,9 +98,10 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Throughput,
         Self::P50,
+        Self::P95,
         Self::P99,
         Self::ProxyCpu,
         Self::MachineCpu,
@@ -110,6 +113,7 @@ impl Metric {
         match self {
             Self::Throughput => figures.throughput_per_s,
             Self::P50 => figures.p50_us,
+            Self::P95 => figures.p95_us,
             Self::P99 => figures.p99_us,
             Self::ProxyCpu => figures.proxy_cpu_us,
             Self::MachineCpu => figures.machine_cpu_us,
@@ -122,6 +126,7 @@ impl Metric {
         match self {
             Self::Throughput => &mut figures.throughput_per_s,
             Self::P50 => &mut figures.p50_us,
+            Self::P95 => &mut figures.p95_us,
             Self::P99 => &mut figures.p99_us,
             Self::ProxyCpu => &mut figures.proxy_cpu_us,
             Self::MachineCpu => &mut figures.machine_cpu_us,
@@ -199,11 +204,12 @@ impl ScenarioResult {
         self.rows.iter_mut().find(|row| row.product == product)
     }
 
-    /// The better of HAProxy and nginx stream, for this metric.
+    /// The better of the group's two peers, for this metric.
     pub(crate) fn better_peer(&self, metric: Metric) -> Option<f64> {
-        let peers = self.rows.iter().filter(|row| row.product.is_peer());
+        let peers = self.scenario.group().peers();
         peers
-            .filter_map(|row| metric.of(&row.median))
+            .into_iter()
+            .filter_map(|peer| metric.of(&self.row(peer)?.median))
             .reduce(|a, b| metric.better(a, b))
     }
 
@@ -214,28 +220,31 @@ impl ScenarioResult {
         (peer > 0.0).then_some(value / peer)
     }
 
-    /// How ringway stands against its goal.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
-        let goal = self.scenario.goal()?;
-        let row = self.row(Product::Ringway);
-        let (first, then, reached) = match goal {
-            Goal::CpuRatio { first, then } => (
-                first,
-                then,
-                row.and_then(|row| self.ratio(row, Metric::ProxyCpu)),
-            ),
-            Goal::IdleBytes { first, then } => (
-                first,
-                then,
-                row.and_then(|row| Metric::IdleBytes.of(&row.median)),
-            ),
+    /// ringway's figure divided by that of `other`.
+    pub(crate) fn ringway_to(&self, other: Product, metric: Metric) -> Option<f64> {
+        let of = |product| metric.of(&self.row(product)?.median);
+        let (ringway, other) = (of(Product::Ringway)?, of(other)?);
+        (other > 0.0).then_some(ringway / other)
+    }
+
+    /// How ringway stands against its goals, if it takes part.
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        let Some(row) = self.row(Product::Ringway) else {
+            return Vec::new();
         };
-        Some(Verdict {
-            goal,
-            first,
-            then,
-            reached,
-        })
+        let reached = |held| match held {
+            Held::CpuToBetterPeer => self.ratio(row, Metric::ProxyCpu),
+            Held::CpuTo(product) => self.ringway_to(product, Metric::ProxyCpu),
+            Held::ThroughputTo(product) => self.ringway_to(product, Metric::Throughput),
+            Held::IdleBytes => Metric::IdleBytes.of(&row.median),
+        };
+        let goals = self.scenario.goals().into_iter();
+        goals
+            .map(|goal| Verdict {
+                goal,
+                reached: reached(goal.held),
+            })
+            .collect()
     }
 }
 
@@ -243,13 +252,20 @@ impl ScenarioResult {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) goal: Goal,
-    pub(crate) first: f64,
-    pub(crate) then: f64,
-    /// `None`: ringway or both peers were not measured.
+    /// `None`: ringway failed, or what it is held against was not measured.
     pub(crate) reached: Option<f64>,
 }
 
 impl Results {
+    /// The same run with the scenarios of one group alone; `None` where it has none of them.
+    pub(crate) fn of_group(&self, group: Group) -> Option<Self> {
+        let mut results = self.clone();
+        results
+            .scenarios
+            .retain(|result| result.scenario.group() == group);
+        (!results.scenarios.is_empty()).then_some(results)
+    }
+
     /// The first reason why this run is no clean one.
     pub(crate) fn first_flaw(&self) -> Option<String> {
         let rows = self
@@ -290,19 +306,26 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::scenario::{Sql, Web};
 
-    /// CPU per request: ringway 8, HAProxy 16, nginx 10; p99 the other way round for the peers.
+    /// CPU per unit: ringway 8, HAProxy 16, the other peer 10; p99 the other way round for the
+    /// peers.
     pub(crate) fn example(scenario: ScenarioId) -> ScenarioResult {
-        let products = [Product::Ringway, Product::Haproxy, Product::Nginx];
+        let other = match scenario.group() {
+            Group::Web => Product::Nginx,
+            Group::Mysql => Product::Proxysql,
+        };
+        let products = [Product::Ringway, Product::Haproxy, other];
         let mut result = ScenarioResult::new(scenario, &products);
         for (product, cpu_us, p99_us) in [
             (Product::Ringway, 8.0, 300.0),
             (Product::Haproxy, 16.0, 200.0),
-            (Product::Nginx, 10.0, 400.0),
+            (other, 10.0, 400.0),
         ] {
             let figures = Figures {
                 throughput_per_s: Some(1e6 / cpu_us),
                 p50_us: Some(100.0),
+                p95_us: Some(200.0),
                 p99_us: Some(p99_us),
                 proxy_cpu_us: Some(cpu_us),
                 machine_cpu_us: Some(30.0),
@@ -327,7 +350,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_better_peer_is_chosen_for_each_metric() {
-        let result = example(ScenarioId::Tiny64);
+        let result = example(ScenarioId::Web(Web::Tiny64));
         assert_eq!(result.better_peer(Metric::ProxyCpu), Some(10.0));
         assert_eq!(result.better_peer(Metric::P99), Some(200.0));
         assert_eq!(result.better_peer(Metric::Throughput), Some(1e5));
@@ -339,11 +362,33 @@ pub(crate) mod tests {
 
     #[test]
     fn verdicts_compare_ratios_or_bytes_with_their_goal() {
-        assert_eq!(example(ScenarioId::Tiny1).verdict(), None);
-        let tiny = example(ScenarioId::Tiny64).verdict().unwrap();
-        assert_eq!((tiny.reached, tiny.first), (Some(0.8), 1.0));
-        let idle = example(ScenarioId::Idle).verdict().unwrap();
-        assert_eq!((idle.reached, idle.first), (Some(800.0), 512.0));
+        let reached = |id| -> Vec<_> {
+            let verdicts = example(id).verdicts().into_iter();
+            verdicts.map(|v| (v.reached, v.goal.first)).collect()
+        };
+        assert_eq!(reached(ScenarioId::Web(Web::Tiny1)), []);
+        assert_eq!(reached(ScenarioId::Web(Web::Tiny64)), [(Some(0.8), 1.0)]);
+        assert_eq!(reached(ScenarioId::Web(Web::Idle)), [(Some(800.0), 512.0)]);
+        // Of ProxySQL's CPU and throughput, of HAProxy's CPU; its own relay was not measured.
+        let expected = [
+            (Some(0.8), 0.65),
+            (Some(1.25), 1.0),
+            (Some(0.5), 0.75),
+            (None, 1.1),
+        ];
+        assert_eq!(reached(ScenarioId::Sql(Sql::QUICK[0])), expected);
+    }
+
+    #[test]
+    fn a_group_is_taken_out_of_a_run() {
+        let results = crate::docs::tests::example_results();
+        let web = results.of_group(Group::Web).unwrap();
+        assert!(
+            web.scenarios
+                .iter()
+                .all(|s| s.scenario.group() == Group::Web)
+        );
+        assert!(web.of_group(Group::Mysql).is_none());
     }
 
     #[test]

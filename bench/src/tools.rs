@@ -10,18 +10,25 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
 use crate::products::Product;
+use crate::scenario::Group;
 
 /// Where each program is; `None`: not there, or not asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
     pub(crate) ringway: Option<PathBuf>,
     pub(crate) haproxy: Option<PathBuf>,
+    pub(crate) proxysql: Option<PathBuf>,
     pub(crate) nginx: Option<PathBuf>,
     /// Where nginx stream is a module of its own.
     pub(crate) nginx_stream_module: Option<PathBuf>,
     pub(crate) nginx_version: Option<Version>,
     pub(crate) reference_relay: Option<PathBuf>,
     pub(crate) wrk: Option<PathBuf>,
+    pub(crate) sysbench: Option<PathBuf>,
+    pub(crate) mariadbd: Option<PathBuf>,
+    pub(crate) mariadb_install_db: Option<PathBuf>,
+    /// The command line client.
+    pub(crate) mariadb: Option<PathBuf>,
     has_nginx_stream: bool,
 }
 
@@ -31,6 +38,7 @@ pub(crate) type Version = [u32; 3];
 /// What the run is asked for.
 pub(crate) struct Wanted<'a> {
     pub(crate) products: &'a [Product],
+    pub(crate) groups: &'a [Group],
     /// A ringway that is built already.
     pub(crate) ringway: Option<&'a Path>,
     pub(crate) may_install: bool,
@@ -39,18 +47,25 @@ pub(crate) struct Wanted<'a> {
 impl Tools {
     pub(crate) fn find(wanted: &Wanted<'_>) -> Result<Self> {
         let mut tools = Self::default();
-        tools.find_installed();
-        let missing = tools.missing_packages(wanted.products);
+        tools.find_installed(wanted.groups);
+        let missing = tools.missing_packages(wanted);
         if !missing.is_empty() && wanted.may_install && can_install() {
             install(&missing)?;
-            tools.find_installed();
+            tools.find_installed(wanted.groups);
         }
-        if tools.nginx.is_none() || tools.wrk.is_none() {
-            bail!(
-                "nginx (for the web servers) and wrk are needed; install the packages nginx, wrk"
-            );
+        for &group in wanted.groups {
+            let missing = tools.missing_servers(group);
+            if !missing.is_empty() {
+                bail!(
+                    "the {} scenarios need the packages {}; install them, or leave the \
+                     scenarios out with --group",
+                    group.name(),
+                    missing.join(", ")
+                );
+            }
         }
-        if wanted.products.contains(&Product::Ringway) {
+        let is_ringway = |p: &Product| matches!(p, Product::Ringway | Product::RingwayTcp);
+        if wanted.products.iter().any(is_ringway) {
             tools.ringway = Some(match wanted.ringway {
                 Some(path) => existing(path)?,
                 None => build(&repository_root()?.join("Cargo.toml"), "ringway")?,
@@ -71,6 +86,7 @@ impl Tools {
     pub(crate) fn missing_for(&self, product: Product) -> Option<&'static str> {
         match product {
             Product::Haproxy if self.haproxy.is_none() => Some("haproxy"),
+            Product::Proxysql if self.proxysql.is_none() => Some("proxysql"),
             Product::Nginx if !self.has_nginx_stream => Some("the stream module of nginx"),
             _ => None,
         }
@@ -81,10 +97,23 @@ impl Tools {
         self.nginx_version >= Some([1, 25, 5])
     }
 
-    fn find_installed(&mut self) {
-        self.wrk = find_program("wrk");
+    fn find_installed(&mut self, groups: &[Group]) {
         self.haproxy = find_program("haproxy");
-        self.nginx = find_program("nginx");
+        if groups.contains(&Group::Mysql) {
+            self.sysbench = find_program("sysbench");
+            self.mariadbd = find_program("mariadbd");
+            self.mariadb_install_db = find_program("mariadb-install-db");
+            self.mariadb = find_program("mariadb");
+            self.proxysql = find_program("proxysql");
+        }
+        if groups.contains(&Group::Web) {
+            self.wrk = find_program("wrk");
+            self.nginx = find_program("nginx");
+            self.look_into_nginx();
+        }
+    }
+
+    fn look_into_nginx(&mut self) {
         let Some(nginx) = &self.nginx else { return };
         let build = output_of(Command::new(nginx).arg("-V")).unwrap_or_default();
         self.nginx_version = parse_nginx_version(&build);
@@ -92,18 +121,30 @@ impl Tools {
         self.has_nginx_stream = self.nginx_stream_module.is_some() || has_static_stream(&build);
     }
 
-    fn missing_packages(&self, products: &[Product]) -> Vec<&'static str> {
-        let mut missing = Vec::new();
-        if self.wrk.is_none() {
-            missing.push("wrk");
-        }
-        if self.nginx.is_none() {
-            missing.push("nginx");
-        }
-        if products.contains(&Product::Nginx) && !self.has_nginx_stream {
+    /// The packages without which nothing of the group can be measured.
+    fn missing_servers(&self, group: Group) -> Vec<&'static str> {
+        let needed: &[_] = match group {
+            Group::Web => &[(&self.wrk, "wrk"), (&self.nginx, "nginx")],
+            Group::Mysql => &[
+                (&self.sysbench, "sysbench"),
+                (&self.mariadbd, "mariadb-server-core"),
+                (&self.mariadb_install_db, "mariadb-server-core"),
+                (&self.mariadb, "mariadb-client-core"),
+            ],
+        };
+        let missing = needed.iter().filter(|(program, _)| program.is_none());
+        let mut packages: Vec<_> = missing.map(|&(_, package)| package).collect();
+        packages.dedup();
+        packages
+    }
+
+    fn missing_packages(&self, wanted: &Wanted<'_>) -> Vec<&'static str> {
+        let groups = wanted.groups.iter();
+        let mut missing: Vec<_> = groups.flat_map(|&g| self.missing_servers(g)).collect();
+        if wanted.products.contains(&Product::Nginx) && !self.has_nginx_stream {
             missing.push("libnginx-mod-stream");
         }
-        if products.contains(&Product::Haproxy) && self.haproxy.is_none() {
+        if wanted.products.contains(&Product::Haproxy) && self.haproxy.is_none() {
             missing.push("haproxy");
         }
         missing

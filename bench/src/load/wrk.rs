@@ -1,20 +1,17 @@
-//! A load made by wrk, and what it reports.
+//! A load made by wrk.
 
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::finish;
 use crate::cpus::CpuPlan;
-use crate::interrupt;
-use crate::process;
+use crate::process::Managed;
 use crate::results::Errors;
 use crate::scenario::Load;
 
@@ -29,9 +26,6 @@ done = function(summary, latency, requests)
     e.connect, e.read, e.write, e.status, e.timeout))
 end
 "#;
-
-/// How much longer than asked for a run may take.
-const GRACE: Duration = Duration::from_secs(15);
 
 /// What wrk counted.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -63,22 +57,11 @@ impl<'a> Wrk<'a> {
         Ok(Self { program, cpus, dir })
     }
 
-    /// Returns when wrk has ended and has been waited for, so that its CPU time is known.
     pub(crate) fn run(&self, load: &Load, target: SocketAddr, seconds: u32) -> Result<Report> {
-        let mut command = self.command(load, target, seconds);
-        let mut child = Running(command.spawn().context("cannot start wrk")?);
-        let deadline = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
-        while child.0.try_wait()?.is_none() {
-            interrupt::check()?;
-            if Instant::now() > deadline {
-                bail!("wrk did not end in time");
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        let mut text = String::new();
-        if let Some(mut output) = child.0.stdout.take() {
-            output.read_to_string(&mut text)?;
-        }
+        let command = self.command(load, target, seconds);
+        let log = self.dir.path().join("output.log");
+        let wrk = Managed::spawn("wrk", command, &self.cpus.load, &log)?;
+        let text = finish(wrk, seconds)?;
         parse_report(&text).with_context(|| format!("wrk reported nothing: {}", text.trim()))
     }
 
@@ -99,20 +82,6 @@ impl<'a> Wrk<'a> {
         }
         command.arg(format!("http://{target}{}", load.body.path()));
         command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        process::prepare(&mut command, &self.cpus.load);
-        command
-    }
-}
-
-/// Ends wrk when the wait for it is given up.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        process::end_group(&mut self.0);
     }
 }
 

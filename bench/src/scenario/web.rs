@@ -1,31 +1,26 @@
-//! What is measured, and the goal that ringway has set itself for it.
+//! What wrk asks two web servers for, and sessions that ask for nothing.
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 
-/// One line of work for every product. The order is that of the run and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ScenarioId {
+use super::{Goal, Held};
+
+/// Work for a TCP relay. The order is that of the run and of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Web {
     /// Keep-alive, an answer of 2 bytes, 1 connection.
     #[value(name = "tiny-1")]
-    #[serde(rename = "tiny-1")]
     Tiny1,
     /// Keep-alive, an answer of 2 bytes, 64 connections.
     #[value(name = "tiny-64")]
-    #[serde(rename = "tiny-64")]
     Tiny64,
     /// Keep-alive, an answer of 2 bytes, 512 connections.
     #[value(name = "tiny-512")]
-    #[serde(rename = "tiny-512")]
     Tiny512,
     /// Keep-alive, answers of 16 KiB, 32 connections.
     #[value(name = "16k")]
-    #[serde(rename = "16k")]
     Body16KiB,
     /// Keep-alive, answers of 1 MiB, 8 connections.
     #[value(name = "1m")]
-    #[serde(rename = "1m")]
     Body1MiB,
     /// A connection per request, 64 at a time.
     Connection,
@@ -77,29 +72,9 @@ pub(crate) struct Load {
     pub(crate) defer_accept: bool,
 }
 
-/// What ringway must reach, and what it reaches for after that.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Goal {
-    /// CPU per unit, relative to the better peer.
-    CpuRatio { first: f64, then: f64 },
-    /// Private memory of an idle session.
-    IdleBytes { first: f64, then: f64 },
-}
-
-impl ScenarioId {
-    /// What `--quick` runs: one of each kind of work.
-    pub(crate) const QUICK: [Self; 4] = [
-        Self::Tiny64,
-        Self::Body1MiB,
-        Self::ConnectionDefer,
-        Self::Idle,
-    ];
-
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
-    }
+impl Web {
+    /// What `--quick` runs: large and tiny answers, connections that stay, go and rest.
+    pub(crate) const QUICK: [Self; 3] = [Self::Body1MiB, Self::ConnectionDefer, Self::Idle];
 
     /// The heading of its table.
     pub(crate) fn title(self) -> &'static str {
@@ -129,13 +104,13 @@ impl ScenarioId {
         }
     }
 
-    /// What is counted. For 1 MiB answers a request is a MiB.
-    pub(crate) fn unit(self) -> &'static str {
+    /// What is counted, one of them and many. For 1 MiB answers a request is a MiB.
+    pub(crate) fn unit(self) -> [&'static str; 2] {
         match self {
-            Self::Tiny1 | Self::Tiny64 | Self::Tiny512 | Self::Body16KiB => "request",
-            Self::Body1MiB => "MiB",
-            Self::Connection | Self::ConnectionDefer => "connection",
-            Self::Idle => "session",
+            Self::Tiny1 | Self::Tiny64 | Self::Tiny512 | Self::Body16KiB => ["request", "requests"],
+            Self::Body1MiB => ["MiB", "MiB"],
+            Self::Connection | Self::ConnectionDefer => ["connection", "connections"],
+            Self::Idle => ["session", "sessions"],
         }
     }
 
@@ -165,29 +140,16 @@ impl ScenarioId {
     }
 
     pub(crate) fn goal(self) -> Option<Goal> {
-        match self {
-            Self::Tiny1 => None,
-            Self::Tiny64 | Self::Tiny512 => Some(Goal::CpuRatio {
-                first: 1.00,
-                then: 0.95,
-            }),
-            Self::Body16KiB => Some(Goal::CpuRatio {
-                first: 0.85,
-                then: 0.75,
-            }),
-            Self::Body1MiB => Some(Goal::CpuRatio {
-                first: 0.45,
-                then: 0.33,
-            }),
-            Self::Connection | Self::ConnectionDefer => Some(Goal::CpuRatio {
-                first: 1.00,
-                then: 0.90,
-            }),
-            Self::Idle => Some(Goal::IdleBytes {
-                first: 512.0,
-                then: 300.0,
-            }),
-        }
+        let (held, first, then) = match self {
+            Self::Tiny1 => return None,
+            Self::Tiny64 | Self::Tiny512 => (Held::CpuToBetterPeer, 1.00, 0.95),
+            Self::Body16KiB => (Held::CpuToBetterPeer, 0.85, 0.75),
+            Self::Body1MiB => (Held::CpuToBetterPeer, 0.45, 0.33),
+            Self::Connection | Self::ConnectionDefer => (Held::CpuToBetterPeer, 1.00, 0.90),
+            Self::Idle => (Held::IdleBytes, 512.0, 300.0),
+        };
+        let then = Some(then);
+        Some(Goal { held, first, then })
     }
 }
 
@@ -196,17 +158,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn command_line_and_json_use_the_same_names() {
-        for id in ScenarioId::value_variants() {
-            let json = serde_json::to_string(id).unwrap();
-            assert_eq!(json, format!("\"{}\"", id.name()));
-        }
-    }
-
-    #[test]
     fn only_idle_sessions_come_from_the_runner() {
-        for &id in ScenarioId::value_variants() {
-            assert_eq!(id.load().is_none(), id == ScenarioId::Idle);
+        for &web in Web::value_variants() {
+            assert_eq!(web.load().is_none(), web == Web::Idle);
         }
     }
 }

@@ -1,0 +1,163 @@
+//! A load made by sysbench.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{GRACE, finish};
+use crate::cpus::CpuPlan;
+use crate::interrupt;
+use crate::mariadb::{CLIENT, DATABASE};
+use crate::process::Managed;
+use crate::scenario::{Sql, Statements, TABLE_ROWS, TABLES, Work};
+
+/// sysbench's own summary rounds its figures for people; its Lua hook has the exact ones.
+const REPORT_HOOK: &str = r#"
+function sysbench.hooks.report_cumulative(stat)
+  print(string.format(
+    'report {"queries":%.0f,"duration_us":%.0f,"p95_us":%.0f,"reconnects":%.0f}',
+    stat.reads + stat.writes + stat.other, stat.time_total * 1e6, stat.latency_pct * 1e6,
+    stat.reconnects))
+end
+"#;
+
+/// What sysbench writes when every thread has connected and prepared its statements.
+const STARTED: &str = "Threads started!";
+
+/// Errors after which sysbench goes on with the next event: its own defaults (deadlock, record
+/// changed, lock wait), and the duplicate key of two threads that put back the same deleted row.
+/// All of them come from statements meeting each other in the server.
+const COLLISIONS: &str = "1213,1020,1205,1062";
+
+/// What sysbench counted.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) queries: u64,
+    pub(crate) duration_us: f64,
+    /// Of an event: the queries of one pass through the script.
+    pub(crate) p95_us: f64,
+    pub(crate) reconnects: u64,
+}
+
+impl Report {
+    pub(crate) fn queries_per_s(&self) -> f64 {
+        self.queries as f64 / (self.duration_us / 1e6)
+    }
+}
+
+/// sysbench and its scripts.
+pub(crate) struct Sysbench<'a> {
+    program: &'a Path,
+    cpus: &'a CpuPlan,
+    dir: TempDir,
+}
+
+impl<'a> Sysbench<'a> {
+    pub(crate) fn new(program: &'a Path, cpus: &'a CpuPlan) -> Result<Self> {
+        let dir = TempDir::new().context("cannot make a temporary directory")?;
+        Ok(Self { program, cpus, dir })
+    }
+
+    /// Makes and fills the tables.
+    pub(crate) fn prepare(&self, target: SocketAddr) -> Result<()> {
+        const SECONDS: u32 = 60;
+        let mut command = self.command(Work::ReadWrite, target)?;
+        command.arg(format!("--threads={TABLES}")).arg("prepare");
+        finish(self.spawn(command)?, SECONDS).map(drop)
+    }
+
+    /// Calls `at_start` once all threads are connected and have prepared their statements: what
+    /// they do from then on is what the report counts.
+    pub(crate) fn run<T>(
+        &self,
+        sql: Sql,
+        target: SocketAddr,
+        seconds: u32,
+        at_start: impl FnOnce(Pid) -> Result<T>,
+    ) -> Result<(Report, T)> {
+        let mut command = self.command(sql.work, target)?;
+        command
+            .arg(format!("--threads={}", sql.threads))
+            .arg(format!("--time={seconds}"))
+            .arg(match sql.statements {
+                Statements::Text => "--db-ps-mode=disable",
+                Statements::Prepared => "--db-ps-mode=auto",
+            })
+            .args(["--events=0", "--percentile=95", "--skip-trx=on"])
+            .arg("--rand-type=uniform")
+            .arg(format!("--mysql-ignore-errors={COLLISIONS}"))
+            .arg("run");
+        let mut sysbench = self.spawn(command)?;
+        wait_for_start(&mut sysbench)?;
+        let at_start = at_start(sysbench.pid())?;
+        let text = finish(sysbench, seconds)?;
+        let report = parse_report(&text)
+            .with_context(|| format!("sysbench reported nothing: {}", text.trim()))?;
+        Ok((report, at_start))
+    }
+
+    fn command(&self, work: Work, target: SocketAddr) -> Result<Command> {
+        let script = self.dir.path().join("load.lua");
+        fs::write(
+            &script,
+            format!("require(\"{}\")\n{REPORT_HOOK}", work.script()),
+        )?;
+        let mut command = Command::new(self.program);
+        command
+            .arg(script)
+            .args(["--db-driver=mysql", "--mysql-ssl=off"])
+            .arg(format!("--mysql-host={}", target.ip()))
+            .arg(format!("--mysql-port={}", target.port()))
+            .arg(format!("--mysql-user={}", CLIENT.user))
+            .arg(format!("--mysql-password={}", CLIENT.password))
+            .arg(format!("--mysql-db={}", DATABASE))
+            .arg(format!("--tables={TABLES}"))
+            .arg(format!("--table-size={TABLE_ROWS}"));
+        Ok(command)
+    }
+
+    fn spawn(&self, command: Command) -> Result<Managed> {
+        let log = self.dir.path().join("output.log");
+        Managed::spawn("sysbench", command, &self.cpus.load, &log)
+    }
+}
+
+fn wait_for_start(sysbench: &mut Managed) -> Result<()> {
+    let deadline = Instant::now() + GRACE;
+    while !sysbench.output().lines().any(|line| line == STARTED) {
+        interrupt::check()?;
+        if sysbench.has_ended() || Instant::now() > deadline {
+            bail!("sysbench did not start: {}", sysbench.last_words());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn parse_report(text: &str) -> Option<Report> {
+    let json = text.lines().find_map(|line| line.strip_prefix("report "))?;
+    serde_json::from_str(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_is_found_among_the_words_for_people() {
+        let text = "Number of threads: 8\n\nThreads started!\n\nreport {\"queries\":50000,\
+                    \"duration_us\":2000000,\"p95_us\":700,\"reconnects\":0}\n";
+        let report = parse_report(text).unwrap();
+        assert_eq!(report.queries_per_s(), 25_000.0);
+        assert_eq!(report.p95_us, 700.0);
+        assert_eq!(parse_report("FATAL: unable to connect\n"), None);
+    }
+}
