@@ -98,7 +98,7 @@ fn stop_accepting(process: &mut Process) {
     shared.publish(without_sockets(&registry.snapshot));
     registry.snapshot = shared.snapshot();
     process.sockets = Sockets::default();
-    shared.command_all(Command::Drain);
+    shared.command_all(&Command::Drain);
 }
 
 fn without_sockets(snapshot: &Snapshot) -> Snapshot {
@@ -133,7 +133,7 @@ async fn stop(process: &mut Process, reason: StopReason, after: Duration) -> Res
         "{why}: {cut} cut after {}",
         format_duration(whole_ms(after))
     );
-    shared.command_all(Command::Stop(reason));
+    shared.command_all(&Command::Stop(reason));
     let started = Instant::now();
     while !process.workers.all_ended() {
         if started.elapsed() > RING_DRAIN + STOP_GRACE {

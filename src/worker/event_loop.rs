@@ -200,6 +200,8 @@ impl<K: Kernel> Worker<K> {
             match command {
                 Command::Drain => self.drain(),
                 Command::Stop(reason) => self.stop(reason),
+                Command::Kill(order) => self.kill(&order),
+                Command::KillAtReplica(order) => self.kill_at_replica(&order),
             }
         }
         self.serve_waiting();

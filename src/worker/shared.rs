@@ -17,16 +17,47 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::gate::Gate;
 use super::snapshot::Snapshot;
+use crate::balance::Server;
 use crate::limits::{ACCESS_RECORDS, NOTICES};
 use crate::telemetry::{Notice, SessionRecord, WorkerCounters};
 
 /// A rare order to one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Stop accepting, serve what was accepted, end when the last session has ended.
     Drain,
     /// End every session now, for this reason, then end.
     Stop(StopReason),
+    /// End the MySQL session that a `KILL` meant, or what it runs.
+    Kill(KillOrder),
+    /// End what a killed session runs at a replica.
+    KillAtReplica(KillAtReplica),
+}
+
+/// Whom a `KILL` meant that a primary has done.
+#[derive(Clone, Debug)]
+pub struct KillOrder {
+    /// The primary.
+    pub(super) primary: Arc<Server>,
+    /// The session's thread id there, by which its client knows it.
+    pub(super) thread_id: u32,
+    /// Only the statement that it runs.
+    pub(super) query_only: bool,
+    /// The worker of the session that said `KILL`.
+    pub(super) killer_worker: usize,
+    /// That session, as a token.
+    pub(super) killer: u64,
+}
+
+/// What is to be ended at a replica, through the connection of the session that said `KILL`.
+#[derive(Clone, Debug)]
+pub struct KillAtReplica {
+    /// That session, as a token.
+    pub(super) killer: u64,
+    /// The replica.
+    pub(super) replica: Arc<Server>,
+    /// The killed session's thread id there.
+    pub(super) thread_id: u32,
 }
 
 /// Why sessions are ended by [`Command::Stop`].
@@ -107,11 +138,16 @@ impl Shared {
     }
 
     /// Gives an order to every worker.
-    pub fn command_all(&self, command: Command) {
-        for worker in &self.workers {
-            worker.inbox.push(command);
-            worker.wake();
+    pub fn command_all(&self, command: &Command) {
+        for worker in 0..self.workers.len() {
+            self.command(worker, command.clone());
         }
+    }
+
+    /// Gives an order to one worker.
+    pub fn command(&self, worker: usize, command: Command) {
+        self.workers[worker].inbox.push(command);
+        self.workers[worker].wake();
     }
 
     /// Wakes one worker.

@@ -23,7 +23,7 @@ impl<K: Kernel> Worker<K> {
                     self.leave_when_sent(slot, REPLICA);
                     self.sessions[slot].conversation_mut().relays = true;
                 }
-                Order::Kill(_) => {}
+                Order::Kill(kill) => self.spread_kill(slot, kill),
                 Order::End(ending) => {
                     let (who, reason) = end_of(ending);
                     self.end_when_sent(slot, who, reason);

@@ -9,6 +9,7 @@ mod apply;
 mod converse;
 mod count;
 mod deadlines;
+mod kill;
 mod leave;
 mod replica;
 

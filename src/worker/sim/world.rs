@@ -199,7 +199,7 @@ impl<'a> World<'a> {
     /// No more input: peers read everything and finish, nobody new comes, time passes.
     fn end(mut self) -> Outcome {
         self.worker.kernel.calm = true;
-        self.shared.command_all(Command::Drain);
+        self.shared.command_all(&Command::Drain);
         for _ in 0..TURNS_TO_END {
             for socket in self.worker.kernel.sockets.values_mut() {
                 socket.room_until = u64::MAX;
