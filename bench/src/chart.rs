@@ -1,5 +1,6 @@
-//! The picture of the web scenarios: CPU per unit of the three products, relative to the better peer, and beside it the
-//! memory of an idle session. Written by hand, so that it needs no library and diffs well.
+//! The picture of the web scenarios: CPU per unit of the three products, relative to the better
+//! peer, and beside it the memory of an idle session. Written by hand, so that it needs no library
+//! and diffs well.
 //!
 //! It brings its own background and follows the reader's colour scheme, because GitHub shows it on
 //! white as well as on black.

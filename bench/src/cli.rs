@@ -79,9 +79,9 @@ Examples (after `cargo run --release --manifest-path bench/Cargo.toml --`):
   --from run.json --write-docs               ... and write the pages from them later
 
 What is missing of nginx, libnginx-mod-stream, wrk, sysbench, mariadb-server-core,
-mariadb-client-core and haproxy is installed with apt-get by root on Debian and Ubuntu; no service is
-started. ProxySQL is in neither: it is measured where it is on the path. A peer that is missing is
-named and left out.
+mariadb-client-core and haproxy is installed with apt-get by root on Debian and Ubuntu; no service
+is started. ProxySQL has no package there: it is measured where it is on the path. A peer that is
+missing is named and left out.
 
 Exit code: 0, or 1 when a product failed or answered with errors. Goals do not count.";
 
