@@ -42,7 +42,9 @@ use crate::sys;
 
 pub use self::gate::Gate;
 pub(crate) use self::kernel::Pipe;
-pub use self::shared::{Command, KillAtReplica, KillOrder, Mailbox, Notices, Records, Shared, StopReason};
+pub use self::shared::{
+    Command, KillAtReplica, KillOrder, Mailbox, Notices, Records, Shared, StopReason,
+};
 pub use self::snapshot::{
     Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
 };

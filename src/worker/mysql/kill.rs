@@ -41,7 +41,10 @@ impl<K: Kernel> Worker<K> {
 
     fn is_meant(&self, slot: u32, order: &KillOrder) -> bool {
         let session = &self.sessions[slot];
-        let splitter = session.mysql.as_ref().and_then(|mysql| mysql.splitter.as_ref());
+        let splitter = session
+            .mysql
+            .as_ref()
+            .and_then(|mysql| mysql.splitter.as_ref());
         let known = splitter.is_some_and(|s| s.established().thread_id == order.thread_id);
         // The primary may have closed its connection already.
         let member = session.tried.last();
