@@ -163,7 +163,9 @@ impl Splitter {
     ) -> Option<Peer> {
         self.reconsider_replica(now_us);
         if let Some(lost) = self.transaction_lost() {
-            self.refuse_lost(lost, sequence, orders);
+            if ask.reply != Reply::None {
+                self.refuse_lost(lost, sequence, orders);
+            }
             return None;
         }
         let decision = match ask.decision {

@@ -12,6 +12,7 @@ pub(super) mod samples;
 mod script;
 mod server_logins;
 mod session;
+mod splitting;
 
 use crate::mysql::{Decision, Dialect, OwnWrites, State, Statement, Target, classify};
 use crate::telemetry::RouteReason;
