@@ -12,14 +12,15 @@
 //! - [`telemetry`]: counters, reasons and records, as plain data.
 //! - [`mysql`]: the MySQL protocol: packets, login, replies; what an SQL statement is, and which
 //!   server it goes to. Sans-IO.
+//! - [`tls`]: TLS: sessions, certificates, what a client asks for, rules by name. Sans-IO over rustls.
 //! - [`worker`]: the data plane. Nearly all `unsafe` code is here.
 //! - [`control`]: the control plane: start, reload, health checks, admin, logs, shutdown.
 //! - [`cli`]: one file per command.
 //! - [`demo`]: web servers and a MySQL pair inside the process, for `ringway demo`.
 //! - [`limits`]: every constant with its reason.
 //!
-//! Imports point one way: `config`, `balance`, `mysql` and `telemetry` know no socket, clock, ring
-//! or thread; `worker` knows those four and never `control`; `control` knows them all.
+//! Imports point one way: `config`, `balance`, `mysql`, `telemetry` and `tls` know no socket, clock,
+//! ring or thread; `worker` knows those five and never `control`; `control` knows them all.
 //! `tests/layout.rs` holds that.
 
 pub mod balance;
@@ -31,4 +32,5 @@ pub mod limits;
 pub mod mysql;
 mod sys;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;

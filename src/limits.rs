@@ -280,6 +280,48 @@ pub const HELD_BYTES_KEPT: usize = 512;
 /// How long a session that lost its replica waits before another one is opened for it.
 pub const REPLICA_RETRY_US: u64 = 5_000_000;
 
+/// What a ClientHello may take with all its records, as it comes in. Real ones are below 4 KiB; the
+/// limit of rustls on handshake messages is the same.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest name of a host: 255 bytes on the wire (RFC 1035), without the first and last length.
+pub const SERVER_NAME_BYTES_MAX: usize = 253;
+
+/// Plaintext of one TLS record at most (RFC 8446, section 5.1).
+pub const TLS_PLAINTEXT_BYTES_MAX: usize = 1 << 14;
+
+/// A TLS record at most, with its header and what encryption may add in TLS 1.2.
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_PLAINTEXT_BYTES_MAX + 2048;
+
+/// Ciphertext a TLS session keeps because it is not of use yet: the records of one handshake
+/// message, in whatever fragments, and the one that is arriving.
+pub const HELD_CIPHERTEXT_BYTES_MAX: usize = CLIENT_HELLO_BYTES_MAX + TLS_RECORD_BYTES_MAX;
+
+/// Handshake messages and the like that wait to be sent, beyond which a TLS session takes nothing
+/// in. The longest flight, a chain of certificates, is a few kilobytes.
+pub const PENDING_OUTPUT_BYTES: usize = 32 * 1024;
+
+/// How long a key seals session tickets. It opens them for as long again, so a ticket is good for
+/// six to twelve hours; what was recorded before cannot be opened by anybody later.
+pub const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Tickets sent after a full TLS 1.3 handshake. Clients use each once, and browsers open several
+/// connections at a time.
+pub const TICKETS_PER_SESSION: usize = 2;
+
+/// Sessions with one server that a worker remembers to resume. Enough for every name it may have.
+pub const TLS_SESSIONS_PER_SERVER: usize = 32;
+
+/// What is kept of the subject of a certificate, for the log.
+pub const SUBJECT_BYTES_MAX: usize = 512;
+
+/// How long a certificate that was made at start is valid: longer than any process lives, as with
+/// those that MySQL servers make.
+pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// How long before its start it is valid already, for clients whose clock is behind.
+pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(24 * 60 * 60);
+
 const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"
