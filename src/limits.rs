@@ -259,6 +259,9 @@ pub const SECRET_BYTES_MAX: usize = 1024;
 /// shorter; what is longer is an INSERT of many rows.
 pub const CLASSIFY_BYTES_MAX: usize = 64 * 1024;
 
+/// What must be left of a row for it to be worth a pipe: less comes in one or two bursts.
+pub const SPLICE_ROW_BYTES: usize = 256 * 1024;
+
 /// What a session may have done to its state while its replica can still be replaced by another.
 /// Applications set a handful of variables; what is longer is a loop.
 pub const JOURNAL_BYTES_MAX: usize = 64 * 1024;

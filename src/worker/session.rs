@@ -274,20 +274,20 @@ impl Session {
     /// What a stream's bytes come from.
     #[inline]
     pub(super) fn intake(&mut self, stream: usize) -> &mut Intake {
-        &mut self.legs[stream].intake
+        &mut self.leg_mut(stream).intake
     }
 
     /// What a stream's bytes go to.
     #[inline]
     pub(super) fn outlet(&mut self, stream: usize) -> &mut Outlet {
-        &mut self.legs[opposite(stream)].outlet
+        &mut self.leg_mut(opposite(stream)).outlet
     }
 
     /// Whether a stream's source or destination has something to wait for before anything more can
     /// be done.
     #[inline]
     pub(super) fn waits(&self, stream: usize) -> bool {
-        self.legs[stream].intake.waiting || self.legs[opposite(stream)].outlet.waiting
+        self.leg(stream).intake.waiting || self.leg(opposite(stream)).outlet.waiting
     }
 
     /// Whether everything that a stream has received has been sent.
@@ -353,10 +353,14 @@ impl Leg {
     }
 }
 
-/// The other leg of a relay, and the other stream.
+/// The leg that a leg's bytes go to, and the stream the other way. What a replica says is for the
+/// client, too.
 #[inline]
 pub(super) const fn opposite(leg: usize) -> usize {
-    1 - leg
+    match leg {
+        CLIENT => SERVER,
+        _ => CLIENT,
+    }
 }
 
 /// Who a leg leads to, as someone to blame.

@@ -8,7 +8,7 @@ use crate::mysql::splitter::Taken;
 use crate::telemetry::{Reason, Who};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Chunk, Kernel};
-use crate::worker::session::{CLIENT, REPLICA, Receive, SERVER, Sink, Source, Stage};
+use crate::worker::session::{CLIENT, Mode, REPLICA, Receive, SERVER, Sink, Source, Stage};
 
 /// Servers first: a reply may be what the next command waits for.
 const ORDER: [usize; 3] = [SERVER, REPLICA, CLIENT];
@@ -116,6 +116,7 @@ impl<K: Kernel> Worker<K> {
             _ => splitter.server(server_of(leg), input, now_us, &mut orders),
         };
         self.move_taken(slot, leg, chunk, taken);
+        self.consider_splicing(slot, leg);
         let goes_on = taken != Taken::NOTHING || !orders.is_empty();
         self.apply(slot, &mut orders);
         self.orders = orders;
@@ -185,7 +186,8 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.send_more(slot, leg);
-        if self.is_sent(slot, leg) {
+        self.splice_on(slot);
+        if self.sessions[slot].mysql.is_some() && self.is_sent(slot, leg) {
             self.converse(slot);
         }
     }
@@ -196,7 +198,12 @@ impl<K: Kernel> Worker<K> {
         let Some(conversation) = &session.mysql else {
             return false;
         };
-        session.leg(leg).outlet.chunks.is_empty() && conversation.lines[leg].own.is_empty()
+        let in_pipe = leg == CLIENT
+            && [SERVER, REPLICA]
+                .into_iter()
+                .any(|leg| session.leg(leg).intake.pipe_bytes > 0);
+        let empty = conversation.lines[leg].own.is_empty() && !in_pipe;
+        empty && session.leg(leg).outlet.chunks.is_empty()
     }
 
     /// Sends what waits for a connection: chunks first, then bytes of ringway's own.
@@ -372,6 +379,7 @@ impl<K: Kernel> Worker<K> {
         if conversation.relays {
             return self.become_relay(slot);
         }
+        self.switch_to_splicing(slot);
         self.read_on(slot);
         self.reschedule(slot);
     }
@@ -392,6 +400,7 @@ impl<K: Kernel> Worker<K> {
             let idle = peer.intake.receive == Receive::Idle && peer.socket.is_some();
             let connected = leg != REPLICA || session.conversation().replica_try.is_connected;
             let primary = leg != SERVER || session.stage == Stage::Relaying;
+            let idle = idle && peer.intake.mode == Mode::Copy;
             if room && idle && connected && primary && line.inbound.is_empty() {
                 self.arm_receive(slot, leg, false);
             }

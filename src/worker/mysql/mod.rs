@@ -6,6 +6,7 @@
 //! everything has been sent, so that no peer can make ringway hold more than one receive brings.
 
 mod apply;
+mod bulk;
 mod converse;
 mod count;
 mod deadlines;

@@ -39,9 +39,15 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's peer may be read from again, or has changed in another way.
     pub(in crate::worker) fn go_on_reading(&mut self, slot: u32, leg: usize) {
-        match self.sessions[slot].mysql {
-            Some(_) => self.converse(slot),
-            None => self.advance(slot, leg),
+        let session = &self.sessions[slot];
+        if session.mysql.is_none() {
+            return self.advance(slot, leg);
+        }
+        if session.leg(leg).intake.mode == Mode::Splice {
+            self.splice_on(slot);
+        }
+        if self.sessions[slot].mysql.is_some() {
+            self.converse(slot);
         }
     }
 

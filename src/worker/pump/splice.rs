@@ -24,7 +24,7 @@ enum Step {
 
 impl<K: Kernel> Worker<K> {
     /// The receive is out of the way and the chunks are sent: goes on through a pipe.
-    pub(super) fn start_splicing(&mut self, slot: u32, stream: usize) {
+    pub(in crate::worker) fn start_splicing(&mut self, slot: u32, stream: usize) {
         let session = &mut self.sessions[slot];
         let sent = session.outlet(stream).chunks.is_empty();
         let intake = session.intake(stream);
@@ -47,22 +47,22 @@ impl<K: Kernel> Worker<K> {
             0 | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error => return self.receive_failed(slot, stream, peer_error(error)),
         }
-        self.advance(slot, stream);
+        self.go_on_reading(slot, stream);
     }
 
     /// Moves what can be moved now, within the turn's allowance, and arranges to be woken for the
     /// rest.
-    pub(super) fn splice_round(&mut self, slot: u32, stream: usize) {
+    pub(in crate::worker) fn splice_round(&mut self, slot: u32, stream: usize) {
         let mut moved = 0;
         loop {
-            if self.sessions[slot].legs[stream].intake.pipe_bytes > 0 {
+            if self.sessions[slot].leg(stream).intake.pipe_bytes > 0 {
                 match self.empty_pipe(slot, stream) {
                     Step::Moved(_) => {}
                     Step::Over => return,
                 }
             }
-            if self.sessions[slot].legs[stream].intake.source != Source::Open {
-                return self.advance(slot, stream);
+            if self.sessions[slot].leg(stream).intake.source != Source::Open {
+                return self.go_on_reading(slot, stream);
             }
             if moved >= SPLICE_BYTES_PER_TURN {
                 return self.wait_until_readable(slot, stream);
@@ -84,10 +84,15 @@ impl<K: Kernel> Worker<K> {
 
     /// Moves bytes from the source into the pipe.
     fn fill_pipe(&mut self, slot: u32, stream: usize, len: usize) -> Step {
+        let len = self.may_pass_unseen(slot, stream, len);
+        if len == 0 {
+            self.turn_to_copying(slot, stream);
+            return Step::Over;
+        }
         let Some(pipe) = self.pipe(slot, stream) else {
             return Step::Over;
         };
-        let source = self.sessions[slot].legs[stream].socket;
+        let source = self.sessions[slot].leg(stream).socket;
         match self.kernel.splice_in(source, pipe, len) {
             Ok(0) => {
                 // The end, or urgent data with an end behind it: a receive tells the two apart.
@@ -100,6 +105,7 @@ impl<K: Kernel> Worker<K> {
                 intake.readable = false;
                 intake.pipe_bytes = bytes as u32;
                 self.count_received(slot, stream, bytes as u64);
+                self.passed_unseen(slot, stream, bytes as u32);
                 Step::Moved(bytes)
             }
             Err(error) => {
@@ -117,7 +123,7 @@ impl<K: Kernel> Worker<K> {
                     Some(libc::ENOMEM) => self.out_of_memory(slot, stream, Op::Readable),
                     _ => {
                         self.receive_failed(slot, stream, reason_of(&error));
-                        self.advance(slot, stream);
+                        self.go_on_reading(slot, stream);
                     }
                 }
                 Step::Over
@@ -128,16 +134,17 @@ impl<K: Kernel> Worker<K> {
     /// Moves all bytes from the pipe to the destination and gives the pipe back.
     fn empty_pipe(&mut self, slot: u32, stream: usize) -> Step {
         let mut moved = 0;
-        while self.sessions[slot].legs[stream].intake.pipe_bytes > 0 {
-            let legs = &self.sessions[slot].legs;
-            let (intake, destination) = (&legs[stream].intake, legs[opposite(stream)].socket);
+        while self.sessions[slot].leg(stream).intake.pipe_bytes > 0 {
+            let session = &self.sessions[slot];
+            let intake = &session.leg(stream).intake;
+            let destination = session.leg(opposite(stream)).socket;
             let pipe = intake.pipe.expect("bytes lie in a pipe");
             let len = intake.pipe_bytes as usize;
             match self.kernel.splice_out(pipe, destination, len) {
                 Ok(bytes) => {
                     assert!(bytes <= len, "the kernel moved more than there was");
                     moved += bytes;
-                    self.sessions[slot].legs[stream].intake.pipe_bytes -= bytes as u32;
+                    self.sessions[slot].intake(stream).pipe_bytes -= bytes as u32;
                     self.count_sent(slot, opposite(stream), bytes as u64);
                     self.counters().splice_bytes.add(bytes as u64);
                 }
@@ -176,7 +183,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn wait_until_readable(&mut self, slot: u32, stream: usize) {
-        let leg = &mut self.sessions[slot].legs[stream];
+        let leg = self.sessions[slot].leg_mut(stream);
         leg.intake.waiting = true;
         let source = leg.socket;
         let token = self.launch(Op::Readable, stream, slot);
