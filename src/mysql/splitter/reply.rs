@@ -5,13 +5,16 @@ use super::failure::Ending;
 use super::server::{Connection, Duty, Purpose};
 use super::{Order, Phase, Splitter, Taken};
 use crate::mysql::login::Peer;
-use crate::mysql::packet::{EOF_BYTES_BELOW, ErrPacket, HEADER_BYTES, Header, OkPacket, Status};
+use crate::mysql::packet::{ErrPacket, HEADER_BYTES, Header, OkPacket, Status};
 use crate::mysql::reply::{Event, Prepared, Violation};
 use crate::mysql::route::{Server, StatusFlags};
 use crate::mysql::track::{Change, SessionTrack};
 
 /// `ER_CONNECTION_KILLED` of MariaDB: what it says to a connection that was ended by `KILL`.
 const CONNECTION_KILLED: u16 = 1927;
+
+/// An OK packet has at least as many bytes. What is shorter is an EOF packet, which reports nothing.
+const OK_BYTES_MIN: u32 = 7;
 
 /// What an event of a reply comes to, without what it borrows.
 enum Heard {
@@ -148,7 +151,7 @@ impl Splitter {
         let header = Header::parse(*header);
         let ok = OkPacket::parse(payload, self.established.primary_capabilities);
         match (ok, payload.first()) {
-            (Ok(ok), Some(&kind)) if header.len >= EOF_BYTES_BELOW.min(7) => {
+            (Ok(ok), Some(&kind)) if header.len >= OK_BYTES_MIN => {
                 ok.write(
                     &mut out,
                     header.sequence,
