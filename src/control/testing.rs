@@ -38,6 +38,7 @@ pub(super) fn registry_with(
         generation: 1,
         listeners: vec![Arc::new(route)],
         access_log: true,
+        statement_log: None,
     };
     let shared = Arc::new(Shared::new(snapshot, WORKERS, 100).unwrap());
     let registry = Registry::new(shared, config(health_check), vec![pool]);
