@@ -11,6 +11,7 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+mod mysql_status;
 mod notices;
 mod plan;
 mod port_holder;

@@ -112,12 +112,10 @@ impl<R: LogRecord> LogWriter<R> {
         let orders = Arc::new(Orders::default());
         let counters = Arc::new(LogCounters::default());
         let (finish, finished) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name(R::THREAD.into())
-            .spawn({
-                let (orders, counters) = (Arc::clone(&orders), Arc::clone(&counters));
-                move || write_all::<R>(&shared, &orders, &counters, log.0, finish)
-            })?;
+        let thread = std::thread::Builder::new().name(R::THREAD.into()).spawn({
+            let (orders, counters) = (Arc::clone(&orders), Arc::clone(&counters));
+            move || write_all::<R>(&shared, &orders, &counters, log.0, finish)
+        })?;
         Ok(Self {
             orders,
             thread: thread.thread().clone(),
@@ -191,11 +189,7 @@ fn write_all<R: LogRecord>(
 
 /// Writes the records that wait, and not those that go on coming meanwhile: orders come in between.
 /// Without a log, nobody is to see them.
-fn drain<R: LogRecord>(
-    records: &Records<R>,
-    counters: &LogCounters,
-    mut sink: Option<&mut Sink>,
-) {
+fn drain<R: LogRecord>(records: &Records<R>, counters: &LogCounters, mut sink: Option<&mut Sink>) {
     for _ in 0..records.capacity() {
         let Some(record) = records.pop() else {
             break;

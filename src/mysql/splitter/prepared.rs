@@ -270,7 +270,7 @@ mod tests {
             parameters,
             ..Prepared::default()
         };
-        let text = b"SELECT ?";
+        let text = b"SELECT ?".as_slice();
         let statement = classify(text, Dialect::default());
         let text = (text, Dialect::default());
         statements.add(Server::Primary, prepared, statement, text);
@@ -347,13 +347,23 @@ mod tests {
                 ..Prepared::default()
             };
             let statement = classify(b"SELECT 1", Dialect::default());
-            statements.add(Server::Primary, prepared, statement, (&long, Dialect::default()));
+            statements.add(
+                Server::Primary,
+                prepared,
+                statement,
+                (&long, Dialect::default()),
+            );
         }
         assert!(statements.get(1).unwrap().may_run_at_replica());
         assert!(!statements.get(2).unwrap().may_run_at_replica());
         statements.remove(1);
         let statement = classify(b"SELECT 1", Dialect::default());
-        statements.add(Server::Primary, Prepared::default(), statement, (&long, Dialect::default()));
+        statements.add(
+            Server::Primary,
+            Prepared::default(),
+            statement,
+            (&long, Dialect::default()),
+        );
         assert!(statements.get(0).unwrap().may_run_at_replica());
     }
 

@@ -26,9 +26,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn count_statement(&mut self, slot: u32, finished: &Finished) {
         let session = &self.sessions[slot];
         let counters = &session.route.counters().mysql;
-        counters
-            .statements(finished.target, finished.reason)
-            .add(1);
+        counters.statements(finished.target, finished.reason).add(1);
         let leg = finished.server.map(leg_of_server);
         if let Some(member) = leg.and_then(|leg| session.leg(leg).member) {
             let counters = session.route.server_counters(member);
