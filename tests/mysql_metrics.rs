@@ -150,8 +150,8 @@ fn every_statement_is_counted_once_and_has_a_line_without_its_data() {
     // The last one is open, so that the client sends it as it is.
     mariadb(balancer.address(), "secret", &["--force"], &sql.join("; "));
 
-    let lines = self::lines(&path, SCRIPT.len());
-    for (line, (sql, expected)) in lines.iter().zip(SCRIPT) {
+    let all = lines(&path, SCRIPT.len());
+    for (line, (sql, expected)) in all.iter().zip(SCRIPT) {
         assert_eq!(told(line), *expected, "{sql}");
         assert_eq!(
             (&line["listener"], &line["user"]),
@@ -204,7 +204,7 @@ fn every_statement_is_counted_once_and_has_a_line_without_its_data() {
             .status
             .success()
     );
-    let line = self::lines(&path, SCRIPT.len() + 1).pop().unwrap();
+    let line = lines(&path, SCRIPT.len() + 1).pop().unwrap();
     assert_eq!(line["statement"], "SELECT SLEEP(?)");
     assert!(line["duration_ms"].as_f64().unwrap() >= 300.0, "{line}");
 }
@@ -266,10 +266,10 @@ fn a_session_that_goes_on_is_seen_while_it_is_pinned_and_when_a_log_is_switched_
         statements(metrics) == 2.0 && pinned(metrics) == 0.0
     });
     client.say("SELECT 'canary';");
-    let lines = self::lines(&path, 2);
-    assert_eq!(lines[0]["statement"], "DROP TEMPORARY TABLE x");
+    let both = lines(&path, 2);
+    assert_eq!(both[0]["statement"], "DROP TEMPORARY TABLE x");
     let expected = ["s1", "replica", "plain_read", "false", "SELECT ?"];
-    assert_eq!(told(&lines[1]), expected);
+    assert_eq!(told(&both[1]), expected);
 
     client.say("CREATE TEMPORARY TABLE x (a INT);");
     balancer.wait_for("it is pinned again", |metrics| pinned(metrics) == 1.0);

@@ -122,7 +122,7 @@ mod tests {
         for (statement, expected) in [
             (
                 "CREATE USER u@'%' IDENTIFIED BY \"canary\"",
-                "CREATE USER u@? IDENTIFIED BY ?",
+                "CREATE USER u@'%' IDENTIFIED BY ?",
             ),
             (
                 "SET PASSWORD FOR `u` = PASSWORD(\"canary\")",
