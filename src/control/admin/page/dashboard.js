@@ -154,7 +154,7 @@ function showListeners(status, seconds) {
 
 const TARGETS = ['replica', 'primary', 'both', 'last', 'intercept', 'refused'];
 
-// Where a listener's statements went: reads that the replica answered, and what the primary had to do.
+// How a listener's statements were split: the servers that they went to, and their shares.
 function shares(listener) {
   const { statements, routes } = listener.mysql;
   if (!statements) return '–';
@@ -206,7 +206,7 @@ function showMysql(status, seconds) {
   show('mysql', el('div', { class: 'card' }, table([
     { head: 'Listener', text: true, cell: (l) => named(l.name) },
     { head: 'Per second', cell: (l) => named(count(done(l)), `${count(l.mysql.statements)} in all`) },
-    { head: 'Answered by', text: true, cell: shares },
+    { head: 'Went to', text: true, cell: shares },
     { head: 'On the replica, because', text: true, wrap: true, cell: (l) => reasons(l, 'replica') },
     { head: 'On the primary, because', text: true, wrap: true, cell: (l) => reasons(l, 'primary') },
     { head: 'Logins', text: true, wrap: true, cell: logins },
