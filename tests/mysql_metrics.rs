@@ -135,10 +135,13 @@ fn every_statement_is_counted_once_and_has_a_line_without_its_data() {
     let servers = Servers::start();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("statements.log");
-    let mut balancer = Balancer::start(&servers.config().statement_log(path.display()));
-    let sql: Vec<_> = SCRIPT.iter().map(|&(sql, _)| sql).collect();
-    // The client leaves out what stands in one line with an error.
-    mariadb(balancer.address(), "secret", &["--force"], &sql.join(";\n"));
+    let config = servers.config().statement_log(path.display());
+    let mut balancer = Balancer::start(&config);
+    let mut client = Client::start(&balancer);
+    for (sql, _) in SCRIPT {
+        client.say(&format!("{sql};"));
+    }
+    client.leave();
 
     let all = lines(&path, SCRIPT.len());
     for (line, (sql, expected)) in all.iter().zip(SCRIPT) {
@@ -182,12 +185,7 @@ fn every_statement_is_counted_once_and_has_a_line_without_its_data() {
     assert_eq!(status["statement_log"]["lines"], SCRIPT.len());
 
     // From here on it is a log of slow statements.
-    balancer.reload(
-        &servers
-            .config()
-            .statement_log(path.display())
-            .slower_than("300ms"),
-    );
+    balancer.reload(&config.slower_than("300ms"));
     let sql = "SELECT 1; SELECT SLEEP(0.4); SELECT 2";
     assert!(
         mariadb(balancer.address(), "secret", &[], sql)
@@ -202,7 +200,8 @@ fn every_statement_is_counted_once_and_has_a_line_without_its_data() {
 #[test]
 fn logins_are_counted_by_how_they_went() {
     let servers = Servers::start();
-    let mut balancer = Balancer::start(&servers.config());
+    let config = servers.config();
+    let mut balancer = Balancer::start(&config);
     let log_in = |balancer: &Balancer, password| {
         let output = mariadb(balancer.address(), password, &[], "SELECT 1");
         output.status.success()
@@ -210,7 +209,7 @@ fn logins_are_counted_by_how_they_went() {
     assert!(log_in(&balancer, "secret"));
     assert!(!log_in(&balancer, "wrong"));
     let alone = "mysql = { primary_only_users = [\"app\"] }";
-    balancer.reload(&servers.config().pool(alone));
+    balancer.reload(&config.pool(alone));
     assert!(log_in(&balancer, "secret"));
 
     balancer.wait_for("all have left", |metrics| metrics.active() == 0.0);
@@ -241,7 +240,8 @@ fn a_session_that_goes_on_is_seen_while_it_is_pinned_and_when_a_log_is_switched_
     let servers = Servers::start();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("statements.log");
-    let mut balancer = Balancer::start(&servers.config());
+    let config = servers.config();
+    let mut balancer = Balancer::start(&config);
     let mut client = Client::start(&balancer);
     let pinned = |metrics: &Metrics| {
         let reason = [("listener", "web"), ("reason", "temporary_table")];
@@ -250,7 +250,7 @@ fn a_session_that_goes_on_is_seen_while_it_is_pinned_and_when_a_log_is_switched_
     client.say("CREATE TEMPORARY TABLE x (a INT);");
     balancer.wait_for("it is pinned", |metrics| pinned(metrics) == 1.0);
 
-    balancer.reload(&servers.config().statement_log(path.display()));
+    balancer.reload(&config.statement_log(path.display()));
     client.say("DROP TEMPORARY TABLE x;");
     balancer.wait_for("it is no longer pinned", |metrics| {
         statements(metrics) == 2.0 && pinned(metrics) == 0.0
@@ -275,7 +275,7 @@ impl Client {
         let child = Command::new("mariadb")
             .args(["--no-defaults", "--protocol=tcp", "--skip-ssl"])
             .args(["--host=127.0.0.1", "--user=app", "--password=secret"])
-            .args(["--batch", "--unbuffered", "--database=shop"])
+            .args(["--batch", "--force", "--unbuffered", "--database=shop"])
             .arg(format!("--port={}", balancer.address().port()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
