@@ -92,7 +92,7 @@ fn everything_is_conserved(metrics: &Metrics) -> Result<(), String> {
             true => &[],
             false => &["in", "out"],
         };
-        for direction in directions {
+        for &direction in directions {
             let of = [("listener", listener.as_str()), ("direction", direction)];
             let received = metrics.sum("ringway_bytes_received_total", &of);
             let delivered = metrics.sum("ringway_bytes_total", &of);
