@@ -165,6 +165,13 @@ pub const RESOLVER_THREADS: usize = 16;
 /// which are counted; traffic never waits for it.
 pub const ACCESS_RECORDS: usize = 16 * 1024;
 
+/// Statement-log records on their way to the writer, with the same consequences.
+pub const STATEMENT_RECORDS: usize = 16 * 1024;
+
+/// Bytes of a statement that the statement log looks at, and of its line's text. What an application
+/// does is known by then; what follows is mostly data.
+pub const STATEMENT_TEXT_BYTES: usize = 512;
+
 /// Rare events on their way from the workers to the log.
 pub const NOTICES: usize = 1024;
 
@@ -215,17 +222,17 @@ pub const WORKER_HANGS: Duration = Duration::from_secs(15);
 /// How often `/ready` and `/live` look whether a worker that was woken has turned.
 pub const WORKER_POLL: Duration = Duration::from_millis(2);
 
-/// Access-log bytes written in one go.
-pub const ACCESS_LOG_BATCH_BYTES: usize = 64 * 1024;
+/// Bytes of an access log or a statement log written in one go.
+pub const LOG_BATCH_BYTES: usize = 64 * 1024;
 
-/// How soon an access log that could not be written is opened again.
-pub const ACCESS_LOG_REOPEN: Duration = Duration::from_secs(5);
+/// How soon such a log that could not be written is opened again.
+pub const LOG_REOPEN: Duration = Duration::from_secs(5);
 
-/// How often the process's log repeats that the access log cannot be written.
-pub const ACCESS_LOG_WARNING: Duration = Duration::from_secs(60);
+/// How often the process's log repeats that such a log cannot be written.
+pub const LOG_WARNING: Duration = Duration::from_secs(60);
 
-/// How long the end of the process waits for the access log's last lines.
-pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for the last lines of each.
+pub const LOG_FINISH: Duration = Duration::from_secs(2);
 
 /// What a client may send in one packet before it is logged in, as its header announces it. A
 /// handshake response with a full set of connection attributes is a few kilobytes; the server's own

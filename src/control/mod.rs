@@ -1,7 +1,6 @@
 //! The control plane: one thread on tokio-uring. Signals, reload, health checks, admin HTTP, logs.
 //! Nothing here can stall a worker.
 
-mod access_log;
 mod admin;
 mod capacity;
 mod cpus;
@@ -12,6 +11,7 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+mod mysql_status;
 mod notices;
 mod plan;
 mod port_holder;
@@ -30,13 +30,13 @@ mod status;
 mod testing;
 mod timestamp;
 mod totals;
+mod traffic_log;
 
 use std::path::Path;
 use std::rc::Rc;
 
 use tokio::time::interval;
 
-pub use self::access_log::{AccessLogCounters, AccessLogWriter, OpenedAccessLog};
 pub use self::admin::serve as serve_admin;
 pub use self::capacity::TooFewDescriptors;
 pub use self::error::Error;
@@ -50,6 +50,7 @@ pub use self::resolve::complete;
 pub use self::secrets::Secrets;
 use self::signals::{Signal, Signals};
 pub use self::signals::{block as block_signals, hold_reloads};
+pub use self::traffic_log::{LogCounters, LogRecord, LogWriter, OpenedLog};
 use crate::config::{Config, Diagnostic, Errors};
 use crate::limits::HOUSEKEEPING;
 
@@ -97,6 +98,7 @@ async fn serve(mut process: Process) -> Result<(), Error> {
     let signal = operate(&mut process, &signals).await?;
     let ended = shutdown::run(&mut process, &signals, signal).await;
     process.access_log.finish();
+    process.statement_log.finish();
     ended
 }
 

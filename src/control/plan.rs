@@ -105,6 +105,7 @@ impl Plan {
             generation,
             listeners: routes.map(route).collect(),
             access_log: config.access_log.is_some(),
+            statement_log: config.statement_log.as_ref().map(|log| log.slower_than),
         }
     }
 

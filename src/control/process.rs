@@ -11,9 +11,10 @@ use std::thread::JoinHandle;
 use super::capacity::Capacity;
 use super::listen::{OpenSocket, Options};
 use super::plan::Known;
-use super::{AccessLogWriter, Error, Registry};
+use super::{Error, LogWriter, Registry};
 use crate::config::{self, Address};
-use crate::worker::{ListeningSocket, Shared};
+use crate::telemetry::SessionRecord;
+use crate::worker::{ListeningSocket, Shared, StatementRecord};
 
 /// Everything that lives from the start to the end.
 #[derive(Debug)]
@@ -24,7 +25,8 @@ pub(super) struct Process {
     pub(super) workers: Workers,
     /// Until it is served.
     pub(super) admin: Option<TcpListener>,
-    pub(super) access_log: AccessLogWriter,
+    pub(super) access_log: LogWriter<SessionRecord>,
+    pub(super) statement_log: LogWriter<StatementRecord>,
     /// What a reload cannot change.
     pub(super) fixed: Fixed,
     /// When the workers were last given a snapshot, in milliseconds since the process's start.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{AccessLogCounters, Checks, Secrets};
+use super::{Checks, LogCounters, Secrets};
 use crate::balance::{Pool, Server};
 use crate::config::Config;
 use crate::worker::{Listener, Shared, Snapshot};
@@ -36,7 +36,9 @@ pub struct Registry {
     /// What active health checks have found.
     pub checks: Checks,
     /// What the access log has written and lost.
-    pub access_log: Arc<AccessLogCounters>,
+    pub access_log: Arc<LogCounters>,
+    /// What the statement log has written and lost.
+    pub statement_log: Arc<LogCounters>,
 }
 
 /// How reloads went since the start.
@@ -77,6 +79,7 @@ impl Registry {
             started_at: SystemTime::now(),
             checks: Checks::default(),
             access_log: Arc::default(),
+            statement_log: Arc::default(),
         }
     }
 

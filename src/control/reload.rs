@@ -11,7 +11,7 @@ use super::capacity::descriptors_per_session;
 use super::listen::{self, OpenSocket};
 use super::plan::{Plan, plan};
 use super::process::{Fixed, Process};
-use super::{Error, OpenedAccessLog, Secrets, complete, log};
+use super::{Error, OpenedLog, Secrets, complete, log};
 use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
 use crate::worker::Shared;
 
@@ -96,7 +96,8 @@ fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, E
     let known = process.known();
     let plan = plan(&known, &config, &secrets);
     let opened = listen::bind_all(&plan.open, known.workers)?;
-    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
+    let access_log = OpenedLog::access(config.access_log.as_ref())?;
+    let statement_log = OpenedLog::statements(config.statement_log.as_ref())?;
     // Last: who has connected would be reset if anything were refused after it.
     listen::listen_on(&plan.open, &opened)?;
     // From here on nothing can fail.
@@ -107,6 +108,7 @@ fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, E
     plan.set_roles(&config);
     log::set_level(config.log.level);
     process.access_log.install(access_log);
+    process.statement_log.install(statement_log);
     publish(process, plan, config);
     process.registry.borrow_mut().secrets = secrets;
     process.registry.borrow().checks.reconfigured();

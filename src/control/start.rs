@@ -11,7 +11,7 @@ use super::capacity::{Capacity, descriptors_per_session, raise_descriptor_limit}
 use super::cpus::{Cpus, WorkerCpus};
 use super::plan::{Known, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
-use super::{AccessLogWriter, Error, OpenedAccessLog, Registry, Secrets, listen, port_holder};
+use super::{Error, LogWriter, OpenedLog, Registry, Secrets, listen, port_holder};
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
 
@@ -45,7 +45,8 @@ pub(super) fn prepare(
     let plan = plan(&nothing, &config, &secrets);
     let mut sockets = Sockets::default();
     let opened = listen::bind_all_at_start(&plan.open, workers)?;
-    let access_log = OpenedAccessLog::open(config.access_log.as_ref())?;
+    let access_log = OpenedLog::access(config.access_log.as_ref())?;
+    let statement_log = OpenedLog::statements(config.statement_log.as_ref())?;
     let admin = config.admin.as_ref().map(listen_for_admin).transpose()?;
     // Last: who has connected would be reset if anything failed after it.
     listen::listen_on(&plan.open, &opened)?;
@@ -57,15 +58,19 @@ pub(super) fn prepare(
     let shared = Shared::new(snapshot, workers, capacity.sessions_max)
         .map_err(Error::internal("cannot make the workers' mailboxes"))?;
     let shared = Arc::new(shared);
-    let access_log = AccessLogWriter::start(Arc::clone(&shared), access_log)
+    let access_log = LogWriter::start(Arc::clone(&shared), access_log)
         .map_err(Error::internal("cannot start the access log's thread"))?;
+    let statement_log = LogWriter::start(Arc::clone(&shared), statement_log)
+        .map_err(Error::internal("cannot start the statement log's thread"))?;
     let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools);
     registry.secrets = secrets;
     registry.access_log = access_log.counters();
+    registry.statement_log = statement_log.counters();
     Ok(Process {
         sockets,
         admin,
         access_log,
+        statement_log,
         workers: Workers(Vec::new()),
         fixed: Fixed {
             process: registry.config.process.clone(),

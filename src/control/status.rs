@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use super::health::Report;
 use super::metrics::{Host, Usage};
+use super::mysql_status::MysqlStatus;
 use super::timestamp::Timestamp;
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
-use super::{Lifecycle, Registry};
+use super::{Lifecycle, LogCounters, Registry};
 use crate::balance::{Health, Member, Pool, Server};
 use crate::config::Algorithm;
-use crate::telemetry::WorkerCounters;
+use crate::telemetry::{HistogramSnapshot, WorkerCounters};
 use crate::worker::{Gate, Listener, Route};
 
 /// The process at one moment.
@@ -31,7 +32,8 @@ pub(super) struct Status {
     listeners: Vec<ListenerStatus>,
     pools: Vec<PoolStatus>,
     workers: Vec<WorkerStatus>,
-    access_log: Option<AccessLogStatus>,
+    access_log: Option<LogStatus>,
+    statement_log: Option<LogStatus>,
     process: ProcessStatus,
 }
 
@@ -61,6 +63,7 @@ struct ListenerStatus {
     bytes_out: BytesStatus,
     /// Endings that have happened.
     closed: Vec<EndingStatus>,
+    mysql: Option<MysqlStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +85,7 @@ struct PoolStatus {
     name: String,
     algorithm: &'static str,
     checked: bool,
+    unauthenticated_sessions: Option<u32>,
     servers: Vec<ServerStatus>,
 }
 
@@ -100,6 +104,8 @@ struct ServerStatus {
     retries: u64,
     connect_failures: BTreeMap<&'static str, u64>,
     connect_ms_mean: Option<f64>,
+    statements: u64,
+    statement_ms_mean: Option<f64>,
     check: Option<CheckStatus>,
 }
 
@@ -127,11 +133,12 @@ struct WorkerStatus {
     stale_completions: u64,
     accept_pauses: u64,
     access_records_dropped: u64,
+    statement_records_dropped: u64,
     idle_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct AccessLogStatus {
+struct LogStatus {
     lines: u64,
     lines_dropped: u64,
 }
@@ -151,7 +158,7 @@ impl Status {
         let uptime = SystemTime::now().duration_since(registry.started_at);
         let listeners = listeners(registry);
         let reloads = registry.reloads.clone();
-        let access_log = &registry.access_log;
+        let config = &registry.config;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at: Timestamp(registry.started_at),
@@ -174,14 +181,8 @@ impl Status {
                 .iter()
                 .map(|worker| WorkerStatus::new(&worker.counters, now_ms))
                 .collect(),
-            access_log: registry
-                .config
-                .access_log
-                .is_some()
-                .then(|| AccessLogStatus {
-                    lines: access_log.lines.get(),
-                    lines_dropped: access_log.dropped.get(),
-                }),
+            access_log: LogStatus::new(config.access_log.is_some(), &registry.access_log),
+            statement_log: LogStatus::new(config.statement_log.is_some(), &registry.statement_log),
             process: ProcessStatus::new(host.usage()),
         }
     }
@@ -271,6 +272,7 @@ impl ListenerStatus {
                     sessions,
                 })
                 .collect(),
+            mysql: MysqlStatus::new(listener, route.is_some_and(|route| route.mysql.is_some())),
         }
     }
 }
@@ -307,6 +309,7 @@ fn pools(registry: &Registry, now_ms: u64) -> Vec<PoolStatus> {
                 Algorithm::RoundRobin => "round_robin",
             },
             checked: configured.is_some_and(|configured| configured.health_check.is_some()),
+            unauthenticated_sessions: unauthenticated(registry, pool),
             servers: servers
                 .map(|member| ServerStatus::of_member(registry, member, now_ms))
                 .collect(),
@@ -330,6 +333,7 @@ impl PoolStatus {
             name: name.into(),
             algorithm: "removed",
             checked: false,
+            unauthenticated_sessions: None,
             servers: Vec::new(),
         }
     }
@@ -361,8 +365,6 @@ impl ServerStatus {
             .connect_failures
             .iter()
             .filter(|&&(_, failures)| failures > 0);
-        let connects = totals.connect_time_us.count();
-        let mean_us = totals.connect_time_us.sum as f64 / connects as f64;
         Self {
             name: server.name().to_string(),
             address: server.address().to_string(),
@@ -378,10 +380,24 @@ impl ServerStatus {
             connect_failures: failures
                 .map(|&(error, count)| (error.as_str(), count))
                 .collect(),
-            connect_ms_mean: (connects > 0).then_some(mean_us / 1e3),
+            connect_ms_mean: mean_ms(&totals.connect_time_us),
+            statements: totals.statement_time_us.count(),
+            statement_ms_mean: mean_ms(&totals.statement_time_us),
             check: None,
         }
     }
+}
+
+fn mean_ms(us: &HistogramSnapshot) -> Option<f64> {
+    let count = us.count();
+    (count > 0).then(|| us.sum as f64 / count as f64 / 1e3)
+}
+
+/// Sessions of a pool that have not logged in, if it is one of a mysql listener.
+fn unauthenticated(registry: &Registry, pool: &Pool) -> Option<u32> {
+    let mut routes = registry.snapshot.listeners.iter();
+    let route = routes.find(|route| route.pool.name() == pool.name())?;
+    Some(route.mysql.as_ref()?.settings.unauthenticated.count())
 }
 
 /// One word for what keeps a server from new sessions; the most lasting cause first.
@@ -432,8 +448,18 @@ impl WorkerStatus {
             stale_completions: counters.stale_completions.get(),
             accept_pauses: counters.accept_pauses.get(),
             access_records_dropped: counters.access_records_dropped.get(),
+            statement_records_dropped: counters.statement_records_dropped.get(),
             idle_ms: now_ms.saturating_sub(counters.last_turn_ms.get()),
         }
+    }
+}
+
+impl LogStatus {
+    fn new(is_written: bool, counters: &LogCounters) -> Option<Self> {
+        is_written.then(|| Self {
+            lines: counters.lines.get(),
+            lines_dropped: counters.dropped.get(),
+        })
     }
 }
 
@@ -457,11 +483,20 @@ mod tests {
     use super::super::{documented, testing};
     use super::*;
 
+    /// What is counted by label: an object of which every field is one.
+    const COUNTS: [&str; 5] = [
+        ".connect_failures",
+        ".logins",
+        ".primary_only",
+        ".login_failures",
+        ".pinned",
+    ];
+
     /// `a.b[].c` for every field, objects and lists taken apart.
     fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
         match value {
-            Value::Object(fields) if prefix.ends_with("connect_failures") => {
-                assert!(fields.keys().all(|error| !error.is_empty()));
+            Value::Object(fields) if COUNTS.iter().any(|counts| prefix.ends_with(counts)) => {
+                assert!(fields.values().all(Value::is_u64));
                 found.insert(prefix.into());
             }
             Value::Object(fields) => {
@@ -488,7 +523,11 @@ mod tests {
         let mut found = BTreeSet::new();
         paths(&serde_json::to_value(&status).unwrap(), "", &mut found);
         // Empty in one place, with fields in another.
-        for empty in ["listeners[].closed", "pools[].servers[].check"] {
+        for empty in [
+            "listeners[].closed",
+            "listeners[].mysql",
+            "pools[].servers[].check",
+        ] {
             assert!(found.remove(empty), "{empty}");
         }
         let documented: BTreeSet<_> = documented::names("Status fields").into_iter().collect();

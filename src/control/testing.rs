@@ -9,8 +9,12 @@ use std::time::Duration;
 use super::Registry;
 use crate::balance::{Health, Member, Pool, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
-use crate::telemetry::{ConnectError, Reason, Who};
-use crate::worker::{Listener, ListeningSocket, Route, Shared, Snapshot};
+use crate::telemetry::{
+    ConnectError, LoginFailure, PrimaryOnly, Reason, RouteReason, Rung, Target, Who,
+};
+use crate::worker::{
+    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Shared, Snapshot,
+};
 
 pub(super) const WORKERS: usize = 2;
 
@@ -32,16 +36,35 @@ pub(super) fn registry_with(
         generation: 1,
         pool: Arc::clone(&pool),
         sockets: vec![Arc::new(listening)],
-        mysql: None,
+        mysql: Some(Arc::new(mysql_route())),
     };
     let snapshot = Snapshot {
         generation: 1,
         listeners: vec![Arc::new(route)],
         access_log: true,
+        statement_log: None,
     };
     let shared = Arc::new(Shared::new(snapshot, WORKERS, 100).unwrap());
     let registry = Registry::new(shared, config(health_check), vec![pool]);
     Rc::new(RefCell::new(registry))
+}
+
+fn mysql_route() -> MysqlRoute {
+    let second = Duration::from_secs(1);
+    MysqlRoute {
+        rules: Arc::default(),
+        settings: MysqlSettings {
+            read_after_write: config::ReadAfterWrite::Off,
+            gtid_wait: second,
+            replica_login_timeout: second,
+            login_timeout: second,
+            classify_bytes_max: 1024,
+            calls_pin: false,
+            local_infile: false,
+            max_unauthenticated_sessions: 1,
+            unauthenticated: Arc::default(),
+        },
+    }
 }
 
 /// [`registry_with`] servers that nobody is at.
@@ -68,6 +91,14 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
         listener.counters(0).bytes[1]
             .discarded(Reason::Reset)
             .add(1);
+        let mysql = &listener.counters(0).mysql;
+        mysql
+            .statements(Target::Replica, RouteReason::PlainRead)
+            .add(7);
+        mysql.logins(Rung::PrimaryOnly).add(1);
+        mysql.primary_only(PrimaryOnly::User).add(1);
+        mysql.login_failures(LoginFailure::ClientLeft).add(1);
+        mysql.pinned(RouteReason::TemporaryTable).add(1);
         let servers: Vec<_> = registry.pools[0]
             .members()
             .iter()
@@ -75,6 +106,7 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .collect();
         servers[0].counters(0).opened.add(1);
         servers[0].counters(1).connect_time_us.observe(800);
+        servers[0].counters(1).statement_time_us.observe(300);
         servers[1]
             .counters(0)
             .connect_failures(ConnectError::Refused)
@@ -91,6 +123,11 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
         registry.config.access_log = Some(config::AccessLog {
             target: config::LogTarget::Stdout,
             format: config::LogFormat::Text,
+        });
+        registry.config.statement_log = Some(config::StatementLog {
+            target: config::LogTarget::Stdout,
+            format: config::LogFormat::Text,
+            slower_than: Duration::ZERO,
         });
     }
     registry

@@ -5,8 +5,9 @@
 
 use crate::balance::Server;
 use crate::telemetry::{
-    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, Histogram, HistogramSnapshot, Reason,
-    SESSION_TIME_BOUNDS_US, Who,
+    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, Histogram, HistogramSnapshot,
+    LoginFailure, MysqlCounters, PrimaryOnly, Reason, RouteReason, Rung, SESSION_TIME_BOUNDS_US,
+    STATEMENT_TIME_BOUNDS_US, Target, Who,
 };
 use crate::worker::Listener;
 
@@ -100,6 +101,62 @@ fn endings() -> impl Iterator<Item = (Who, Reason)> {
     Who::ALL.iter().flat_map(reasons)
 }
 
+/// What all workers have counted about a listener's MySQL sessions, in the order of the enums. What
+/// has not happened is left out: most of what could happen never does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MysqlTotals {
+    pub(super) statements: Vec<(Target, RouteReason, u64)>,
+    pub(super) logins: Vec<(Rung, u64)>,
+    pub(super) primary_only: Vec<(PrimaryOnly, u64)>,
+    pub(super) login_failures: Vec<(LoginFailure, u64)>,
+    /// Sessions that are kept on the primary now.
+    pub(super) pinned: Vec<(RouteReason, u64)>,
+    pub(super) replays: u64,
+    pub(super) detached_replicas: u64,
+    pub(super) gtid_timeouts: u64,
+}
+
+impl MysqlTotals {
+    pub(super) fn of(listener: &Listener) -> Self {
+        let sum = |counter: fn(&MysqlCounters) -> &Counter| -> u64 {
+            let workers = listener.all_counters();
+            workers.map(|worker| counter(&worker.mysql).get()).sum()
+        };
+        let mut statements = Vec::new();
+        for &target in Target::ALL {
+            let happened = happened(listener, RouteReason::ALL, |mysql, reason| {
+                mysql.statements(target, reason)
+            });
+            let happened = happened.into_iter();
+            statements.extend(happened.map(|(reason, count)| (target, reason, count)));
+        }
+        Self {
+            statements,
+            logins: happened(listener, Rung::ALL, MysqlCounters::logins),
+            primary_only: happened(listener, PrimaryOnly::ALL, MysqlCounters::primary_only),
+            login_failures: happened(listener, LoginFailure::ALL, MysqlCounters::login_failures),
+            pinned: happened(listener, RouteReason::ALL, MysqlCounters::pinned),
+            replays: sum(|mysql| &mysql.replays),
+            detached_replicas: sum(|mysql| &mysql.detached_replicas),
+            gtid_timeouts: sum(|mysql| &mysql.gtid_timeouts),
+        }
+    }
+}
+
+/// The counts of labels, over all workers, that are not zero.
+fn happened<L: Copy>(
+    listener: &Listener,
+    labels: &[L],
+    counter: impl Fn(&MysqlCounters, L) -> &Counter,
+) -> Vec<(L, u64)> {
+    let counts = labels.iter().map(|&label| {
+        let workers = listener.all_counters();
+        let counts = workers.map(|worker| counter(&worker.mysql, label).get());
+        (label, counts.sum())
+    });
+    counts.filter(|&(_, count)| count > 0).collect()
+}
+
 /// What all workers have counted about a server.
 #[derive(Clone, Debug)]
 pub(super) struct ServerTotals {
@@ -109,6 +166,7 @@ pub(super) struct ServerTotals {
     pub(super) connect_failures: Vec<(ConnectError, u64)>,
     pub(super) retries: u64,
     pub(super) connect_time_us: HistogramSnapshot,
+    pub(super) statement_time_us: HistogramSnapshot,
 }
 
 impl ServerTotals {
@@ -132,8 +190,10 @@ impl ServerTotals {
             )
         };
         let mut connect_time_us = Histogram::new(&CONNECT_TIME_BOUNDS_US).snapshot();
+        let mut statement_time_us = Histogram::new(&STATEMENT_TIME_BOUNDS_US).snapshot();
         for worker in server.all_counters() {
             connect_time_us.merge(&worker.connect_time_us.snapshot());
+            statement_time_us.merge(&worker.statement_time_us.snapshot());
         }
         Self {
             sessions: Sessions { opened, closed },
@@ -144,6 +204,7 @@ impl ServerTotals {
             connect_failures: ConnectError::ALL.iter().map(failures).collect(),
             retries: sum(|worker| &worker.retries),
             connect_time_us,
+            statement_time_us,
         }
     }
 }
@@ -176,5 +237,36 @@ mod tests {
         assert_eq!(totals.sessions.active(), 3);
         let ended: u64 = totals.closed.iter().map(|&(_, _, sessions)| sessions).sum();
         assert_eq!(ended, 4);
+    }
+
+    #[test]
+    fn mysql_counts_of_all_workers_are_summed_and_what_did_not_happen_is_left_out() {
+        let listener = Listener::new("mysql", u32::MAX, 2);
+        assert_eq!(MysqlTotals::of(&listener), MysqlTotals::default());
+        let [one, two] = [0, 1].map(|worker| &listener.counters(worker).mysql);
+        one.statements(Target::Replica, RouteReason::PlainRead)
+            .add(5);
+        two.statements(Target::Replica, RouteReason::PlainRead)
+            .add(2);
+        two.statements(Target::Primary, RouteReason::Write).add(1);
+        one.logins(Rung::Relay).add(1);
+        two.login_failures(LoginFailure::ClientLeft).add(1);
+        one.pinned(RouteReason::TemporaryTable).add(2);
+        one.pinned(RouteReason::TemporaryTable).subtract(1);
+        two.pinned(RouteReason::Xa).add(1);
+        two.pinned(RouteReason::Xa).subtract(1);
+        one.replays.add(3);
+        let totals = MysqlTotals::of(&listener);
+        assert_eq!(
+            totals.statements,
+            [
+                (Target::Primary, RouteReason::Write, 1),
+                (Target::Replica, RouteReason::PlainRead, 7)
+            ]
+        );
+        assert_eq!(totals.logins, [(Rung::Relay, 1)]);
+        assert_eq!(totals.login_failures, [(LoginFailure::ClientLeft, 1)]);
+        assert_eq!(totals.pinned, [(RouteReason::TemporaryTable, 1)]);
+        assert_eq!((totals.replays, totals.gtid_timeouts), (3, 0));
     }
 }

@@ -3,7 +3,9 @@
 use super::lexer::{Dialect, Lexer, TokenKind};
 
 /// The statement with `?` for every string and number, without comments, on one line, in at most
-/// `bytes_max` bytes; `...` marks what was cut off. What cannot be read is cut off too.
+/// `bytes_max` bytes; `...` marks what was cut off. What cannot be read is cut off too. What stands
+/// in double quotes is masked even where it is a name: whether it is depends on a mode of the
+/// server's, and a password must not be shown when that is taken for another than it is.
 pub fn masked(text: &[u8], dialect: Dialect, bytes_max: usize) -> String {
     let mut line = Line {
         text: String::with_capacity(text.len().min(bytes_max)),
@@ -17,6 +19,7 @@ pub fn masked(text: &[u8], dialect: Dialect, bytes_max: usize) -> String {
         end = token.offset.saturating_add(token.text.len());
         let fits = match token.kind {
             TokenKind::String | TokenKind::Number => line.push("?"),
+            TokenKind::QuotedName if token.text.starts_with(b"\"") => line.push("?"),
             TokenKind::Unreadable | TokenKind::ExecutableComment => {
                 line.cut();
                 false
@@ -107,6 +110,31 @@ mod tests {
             ("SELECT N'x', x'4D', _utf8'y'", "SELECT N?, x?, _utf8?"),
         ] {
             assert_eq!(mask(statement), expected);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_masked_in_every_mode() {
+        let ansi_quotes = Dialect {
+            ansi_quotes: true,
+            ..Dialect::default()
+        };
+        for (statement, expected) in [
+            (
+                "CREATE USER u@'%' IDENTIFIED BY \"canary\"",
+                "CREATE USER u@'%' IDENTIFIED BY ?",
+            ),
+            (
+                "SET PASSWORD FOR `u` = PASSWORD(\"canary\")",
+                "SET PASSWORD FOR `u` = PASSWORD(?)",
+            ),
+            ("SELECT 'canary", "SELECT ..."),
+            ("SELECT \"canary", "SELECT ..."),
+            ("SELECT 1 /* canary", "SELECT ? ..."),
+        ] {
+            for dialect in [Dialect::default(), ansi_quotes] {
+                assert_eq!(masked(statement.as_bytes(), dialect, 200), expected);
+            }
         }
     }
 

@@ -5,6 +5,8 @@ use super::lexer::Dialect;
 use super::statement::{Access, Effects, Hint, Kind, Pins, Statement, TableName};
 use crate::telemetry::RouteReason;
 
+pub use crate::telemetry::Target;
+
 /// One of the two servers that a session is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -12,37 +14,6 @@ pub enum Server {
     Primary,
     /// One that follows it.
     Replica,
-}
-
-/// Where a statement goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// To the primary.
-    Primary,
-    /// To the replica.
-    Replica,
-    /// To both; the client gets one answer.
-    Both,
-    /// To the server that ran the statement before.
-    Last,
-    /// To nobody: ringway does it.
-    Intercept,
-    /// To nobody: the client gets an error.
-    Refused,
-}
-
-impl Target {
-    /// The spelling in logs, metrics and `ringway explain`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-            Self::Both => "both",
-            Self::Last => "last",
-            Self::Intercept => "intercept",
-            Self::Refused => "refused",
-        }
-    }
 }
 
 /// Where a statement goes, and why.

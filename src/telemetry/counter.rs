@@ -18,6 +18,12 @@ impl Counter {
         self.0.store(value.wrapping_add(n), Ordering::Release);
     }
 
+    /// Takes `n` away, for gauges. Only the owning thread may call this.
+    #[inline]
+    pub fn subtract(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
     /// Sets the value, for gauges. Only the owning thread may call this.
     #[inline]
     pub fn set(&self, value: u64) {

@@ -4,14 +4,16 @@
 //! Nothing here formats, allocates after start, or knows how it will be shown.
 
 mod counter;
+mod mysql;
 mod reason;
 mod record;
 mod stats;
 
 pub use counter::{Counter, Histogram, HistogramSnapshot};
+pub use mysql::{LoginFailure, MysqlCounters, PrimaryOnly, Rung, Target};
 pub use reason::{ConnectError, Direction, Phase, Reason, RouteReason, Who};
 pub use record::{Notice, SessionRecord};
 pub use stats::{
-    CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, ServerCounters,
-    WorkerCounters,
+    CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US,
+    ServerCounters, WorkerCounters,
 };

@@ -27,6 +27,8 @@ macro_rules! labels {
     };
 }
 
+pub(super) use labels;
+
 labels! {
     /// Who is to blame for the end of a session.
     Who {
@@ -249,12 +251,17 @@ impl ConnectError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mysql::{LoginFailure, PrimaryOnly, Rung, Target};
     use super::*;
 
     #[test]
     fn every_label_has_its_own_number_and_spelling() {
         check(Reason::ALL, Reason::index, Reason::as_str);
         check(RouteReason::ALL, RouteReason::index, RouteReason::as_str);
+        check(Target::ALL, Target::index, Target::as_str);
+        check(Rung::ALL, Rung::index, Rung::as_str);
+        check(PrimaryOnly::ALL, PrimaryOnly::index, PrimaryOnly::as_str);
+        check(LoginFailure::ALL, LoginFailure::index, LoginFailure::as_str);
     }
 
     fn check<T: Copy>(all: &[T], index: fn(T) -> usize, as_str: fn(T) -> &'static str) {

@@ -2,6 +2,7 @@
 //! over the workers when somebody asks.
 
 use super::counter::{Counter, Histogram};
+use super::mysql::MysqlCounters;
 use super::reason::{ConnectError, Reason, Who};
 
 /// Upper bounds of the connect-time histogram, in microseconds: from a neighbour on the same host
@@ -27,6 +28,13 @@ pub static SESSION_TIME_BOUNDS_US: [u64; 14] = [
     3_600_000_000,
     28_800_000_000,
     86_400_000_000,
+];
+
+/// Upper bounds of the statement-time histogram, in microseconds: from a row that the server has at
+/// hand to the longest that an application waits for.
+pub static STATEMENT_TIME_BOUNDS_US: [u64; 19] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
 /// Bytes of one direction of one listener. At rest, `received = sent + discarded`.
@@ -68,6 +76,8 @@ pub struct ListenerCounters {
     pub bytes: [ByteCounters; 2],
     /// From accept to the last close, in microseconds.
     pub session_time_us: Histogram<14>,
+    /// Of its MySQL sessions; nothing where it has none.
+    pub mysql: MysqlCounters,
 }
 
 impl Default for ListenerCounters {
@@ -77,6 +87,7 @@ impl Default for ListenerCounters {
             closed: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
             bytes: Default::default(),
             session_time_us: Histogram::new(&SESSION_TIME_BOUNDS_US),
+            mysql: MysqlCounters::default(),
         }
     }
 }
@@ -109,6 +120,9 @@ pub struct ServerCounters {
     pub retries: Counter,
     /// Of successful tries, in microseconds.
     pub connect_time_us: Histogram<14>,
+    /// Of SQL statements that it answered, from the command to the end of the reply, in
+    /// microseconds.
+    pub statement_time_us: Histogram<19>,
 }
 
 impl Default for ServerCounters {
@@ -120,6 +134,7 @@ impl Default for ServerCounters {
             connect_failures: std::array::from_fn(|_| Counter::default()),
             retries: Counter::default(),
             connect_time_us: Histogram::new(&CONNECT_TIME_BOUNDS_US),
+            statement_time_us: Histogram::new(&STATEMENT_TIME_BOUNDS_US),
         }
     }
 }
@@ -156,6 +171,8 @@ pub struct WorkerCounters {
     pub accept_pauses: Counter,
     /// Access-log records dropped because the writer could not keep up.
     pub access_records_dropped: Counter,
+    /// Statement-log records dropped because the writer could not keep up.
+    pub statement_records_dropped: Counter,
     /// Milliseconds since the process's start at the last turn, for liveness (a gauge).
     pub last_turn_ms: Counter,
 }

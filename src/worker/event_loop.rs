@@ -36,6 +36,9 @@ pub(crate) struct Worker<K> {
     pub(super) acceptor_generation: u32,
     pub(super) access_log: bool,
     pub(super) records_pushed: bool,
+    /// How many microseconds a statement takes at least that is told to the statement log.
+    pub(super) statement_log_us: Option<u64>,
+    pub(super) statements_pushed: bool,
     /// What a splitter orders, kept for its memory.
     pub(super) orders: Vec<Order>,
     /// Receives that found no buffer, in order: they go on when one is given back.
@@ -75,6 +78,8 @@ impl<K: Kernel> Worker<K> {
             acceptor_generation: 0,
             access_log: false,
             records_pushed: false,
+            statement_log_us: None,
+            statements_pushed: false,
             orders: Vec::new(),
             starved: VecDeque::new(),
             postponed: VecDeque::new(),
@@ -128,6 +133,9 @@ impl<K: Kernel> Worker<K> {
         self.show_gauges();
         if std::mem::take(&mut self.records_pushed) {
             self.shared.records.flush();
+        }
+        if std::mem::take(&mut self.statements_pushed) {
+            self.shared.statements.flush();
         }
         Ok(())
     }
@@ -220,11 +228,15 @@ impl<K: Kernel> Worker<K> {
         let snapshot = self.shared.snapshot();
         self.generation = snapshot.generation;
         self.access_log = snapshot.access_log;
+        self.statement_log_us = snapshot
+            .statement_log
+            .map(|slower_than| slower_than.as_micros() as u64);
         if !self.draining {
             self.adopt_listeners(&snapshot);
         }
         // A removed server may have given its sessions a deadline.
         for slot in self.sessions.occupied() {
+            self.keep_texts(slot);
             self.reschedule(slot);
         }
     }

@@ -17,6 +17,7 @@ mod leg;
 mod mysql;
 mod pipes;
 mod pump;
+mod records;
 mod ring;
 mod route;
 mod session;
@@ -42,9 +43,8 @@ use crate::sys;
 
 pub use self::gate::Gate;
 pub(crate) use self::kernel::Pipe;
-pub use self::shared::{
-    Command, KillAtReplica, KillOrder, Mailbox, Notices, Records, Shared, StopReason,
-};
+pub use self::records::{Records, StatementRecord};
+pub use self::shared::{Command, KillAtReplica, KillOrder, Mailbox, Notices, Shared, StopReason};
 pub use self::snapshot::{
     Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
 };

@@ -2,12 +2,11 @@
 //!
 //! Towards workers: the snapshot, a generation number they look at once per turn, an inbox each
 //! and an eventfd that wakes a parked one. Towards the control thread: counters, a bounded queue
-//! of notices with an eventfd, and a bounded queue of session records with a thread to unpark.
+//! of notices with an eventfd, and bounded queues of what logs tell, each with a thread to unpark.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -16,9 +15,10 @@ use crossbeam::utils::CachePadded;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::gate::Gate;
+use super::records::{Records, StatementRecord};
 use super::snapshot::Snapshot;
 use crate::balance::Server;
-use crate::limits::{ACCESS_RECORDS, NOTICES};
+use crate::limits::{ACCESS_RECORDS, NOTICES, STATEMENT_RECORDS};
 use crate::telemetry::{Notice, SessionRecord, WorkerCounters};
 
 /// A rare order to one worker.
@@ -77,7 +77,9 @@ pub struct Shared {
     /// The limit on sessions in total.
     pub total: Gate,
     /// Sessions of the process's lifetime end up here, for the access log.
-    pub records: Records,
+    pub records: Records<SessionRecord>,
+    /// Statements of MySQL sessions, for the statement log.
+    pub statements: Records<StatementRecord>,
     /// Rare events on their way to the log.
     pub notices: Notices,
     generation: CachePadded<AtomicU64>,
@@ -104,7 +106,8 @@ impl Shared {
         Ok(Self {
             epoch: Instant::now(),
             total: Gate::new(sessions_max, workers),
-            records: Records::new(),
+            records: Records::new(ACCESS_RECORDS),
+            statements: Records::new(STATEMENT_RECORDS),
             notices: Notices::new()?,
             generation: CachePadded::new(AtomicU64::new(first.generation)),
             snapshot: ArcSwap::from_pointee(first),
@@ -188,55 +191,6 @@ impl Mailbox {
     /// Makes a parked worker look around.
     pub fn wake(&self) {
         signal(&self.wake);
-    }
-}
-
-/// Session records on their way to the access-log writer.
-#[derive(Debug)]
-pub struct Records {
-    queue: ArrayQueue<SessionRecord>,
-    writer: OnceLock<Thread>,
-    writer_sleeps: AtomicBool,
-}
-
-impl Records {
-    fn new() -> Self {
-        Self {
-            queue: ArrayQueue::new(ACCESS_RECORDS),
-            writer: OnceLock::new(),
-            writer_sleeps: AtomicBool::new(false),
-        }
-    }
-
-    /// Hands a record over; `false`: the queue is full and the record is lost. Never blocks.
-    pub fn push(&self, record: SessionRecord) -> bool {
-        self.queue.push(record).is_ok()
-    }
-
-    /// Wakes the writer if it sleeps; called once per turn that pushed.
-    pub fn flush(&self) {
-        if self.writer_sleeps.load(Ordering::SeqCst)
-            && self.writer_sleeps.swap(false, Ordering::SeqCst)
-            && let Some(writer) = self.writer.get()
-        {
-            writer.unpark();
-        }
-    }
-
-    /// The next record; called by the writer's thread only.
-    pub fn pop(&self) -> Option<SessionRecord> {
-        self.queue.pop()
-    }
-
-    /// Sleeps until there may be records; called by the writer's thread only.
-    pub fn wait(&self) {
-        self.writer.get_or_init(std::thread::current);
-        self.writer_sleeps.store(true, Ordering::SeqCst);
-        // A record pushed before the flag was set has woken nobody.
-        if self.queue.is_empty() {
-            std::thread::park();
-        }
-        self.writer_sleeps.store(false, Ordering::SeqCst);
     }
 }
 

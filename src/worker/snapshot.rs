@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Route>>,
     /// Whether ended sessions are told to the access log.
     pub access_log: bool,
+    /// Which statements are told to the statement log: those that took at least so long. `None`:
+    /// there is no such log.
+    pub statement_log: Option<Duration>,
 }
 
 /// A listener in one generation: its sockets and where its sessions go.

@@ -13,6 +13,7 @@ pub(crate) struct Config {
     listeners: Vec<Listener>,
     pools: Vec<Pool>,
     access_log: Vec<String>,
+    statement_log: Vec<String>,
     log: Vec<String>,
 }
 
@@ -50,6 +51,7 @@ impl Config {
             listeners: Vec::new(),
             pools: Vec::new(),
             access_log: Vec::new(),
+            statement_log: Vec::new(),
             log: Vec::new(),
         };
         empty.and_pool("web", servers).and_listener("web", "web")
@@ -174,6 +176,20 @@ impl Config {
         self
     }
 
+    /// With a statement log in JSON in this file.
+    pub(crate) fn statement_log(mut self, path: impl Display) -> Self {
+        set(&mut self.statement_log, &format!("path = \"{path}\""));
+        set(&mut self.statement_log, "format = \"json\"");
+        self
+    }
+
+    /// With a statement log of what took at least so long.
+    pub(crate) fn slower_than(mut self, duration: &str) -> Self {
+        let line = format!("slower_than = \"{duration}\"");
+        set(&mut self.statement_log, &line);
+        self
+    }
+
     /// A line for `[log]`.
     pub(crate) fn log(mut self, line: &str) -> Self {
         set(&mut self.log, line);
@@ -223,6 +239,9 @@ impl Config {
         }
         if !self.access_log.is_empty() {
             table(&mut text, "[access_log]", &self.access_log);
+        }
+        if !self.statement_log.is_empty() {
+            table(&mut text, "[statement_log]", &self.statement_log);
         }
         for listener in &self.listeners {
             let Listener {

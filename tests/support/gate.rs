@@ -87,7 +87,12 @@ fn everything_is_conserved(metrics: &Metrics) -> Result<(), String> {
         let opened = metrics.sum("ringway_sessions_opened_total", &of);
         let closed = metrics.sum("ringway_sessions_closed_total", &of);
         equal(&format!("{listener}: opened and closed"), opened, closed)?;
-        for direction in ["in", "out"] {
+        // Behind a mysql listener ringway says and hears something itself.
+        let directions: &[&str] = match metrics.has("ringway_mysql_replays_total", &of) {
+            true => &[],
+            false => &["in", "out"],
+        };
+        for &direction in directions {
             let of = [("listener", listener.as_str()), ("direction", direction)];
             let received = metrics.sum("ringway_bytes_received_total", &of);
             let delivered = metrics.sum("ringway_bytes_total", &of);

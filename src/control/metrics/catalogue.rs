@@ -145,6 +145,36 @@ metrics! {
     ACCESS_RECORDS_DROPPED = Counter "ringway_access_records_dropped_total" ["worker"]
         "Sessions without an access-log line because the writer could not keep up.";
 
+    MYSQL_STATEMENTS = Counter
+        "ringway_mysql_statements_total" ["listener", "target", "reason"]
+        "SQL statements that are done, by where they went and why.";
+    MYSQL_STATEMENT_SECONDS = Histogram
+        "ringway_mysql_statement_seconds" ["pool", "server", "address"]
+        "How long statements that the server answered took, from command to end of reply.";
+    MYSQL_LOGINS = Counter "ringway_mysql_logins_total" ["listener", "rung"]
+        "Clients that have logged in, COM_CHANGE_USER included, by rung of the ladder.";
+    MYSQL_PRIMARY_ONLY = Counter
+        "ringway_mysql_primary_only_sessions_total" ["listener", "reason"]
+        "Logins that came to a session without a replica, by why.";
+    MYSQL_LOGIN_FAILURES = Counter "ringway_mysql_login_failures_total" ["listener", "reason"]
+        "Logins that failed, by why.";
+    MYSQL_PINNED = Gauge "ringway_mysql_pinned_sessions" ["listener", "reason"]
+        "Sessions that something they did keeps on the primary now, by what.";
+    MYSQL_REPLAYS = Counter "ringway_mysql_replays_total" ["listener"]
+        "Reads that ran again on the primary because their replica was lost.";
+    MYSQL_DETACHED_REPLICAS = Counter "ringway_mysql_detached_replicas_total" ["listener"]
+        "Replicas that a session let go because they answered otherwise than the primary.";
+    MYSQL_GTID_TIMEOUTS = Counter "ringway_mysql_gtid_timeouts_total" ["listener"]
+        "Reads that went to the primary because the replica did not catch up within gtid_wait.";
+    MYSQL_UNAUTHENTICATED = Gauge "ringway_mysql_unauthenticated_sessions" ["pool"]
+        "Sessions that have not logged in yet.";
+    STATEMENT_LOG_LINES = Counter "ringway_statement_log_lines_total" []
+        "Statement-log lines written.";
+    STATEMENT_LOG_LINES_DROPPED = Counter "ringway_statement_log_lines_dropped_total" []
+        "Statement-log lines lost because the file or pipe could not take them.";
+    STATEMENT_RECORDS_DROPPED = Counter "ringway_statement_records_dropped_total" ["worker"]
+        "Statements without a statement-log line because the writer could not keep up.";
+
     CONFIG_GENERATION = Gauge "ringway_config_generation" []
         "The configuration generation that runs; 1 is the one at the start.";
     CONFIG_RELOADS = Counter "ringway_config_reloads_total" ["result"]

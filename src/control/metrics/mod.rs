@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod host;
+mod mysql;
 mod scrape;
 mod text;
 

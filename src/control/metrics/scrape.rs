@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::catalogue::*;
 use super::host::Host;
+use super::mysql::scrape_mysql;
 use super::text::Exposition;
 use crate::balance::{Health, Member, Server};
 use crate::control::Registry;
@@ -21,14 +22,15 @@ pub(in crate::control) fn render(registry: &Registry, host: &Host, ready: bool) 
     scrape_listeners(&scrape, &mut extra, registry);
     scrape_servers(&scrape, &mut extra, registry);
     scrape_workers(&scrape, registry);
-    scrape_access_log(&scrape, registry);
+    scrape_mysql(&scrape, &mut extra, registry);
+    scrape_logs(&scrape, registry);
     scrape_configuration(&scrape, registry, ready);
     scrape_process(&scrape, &mut extra, registry, host);
     sorted(&scrape.recorder.handle().render()) + &extra.0
 }
 
 /// A recorder for one scrape.
-struct Scrape {
+pub(super) struct Scrape {
     recorder: PrometheusRecorder,
 }
 
@@ -49,7 +51,7 @@ impl Scrape {
         Self { recorder }
     }
 
-    fn counter(&self, metric: &Metric, values: &[&str], value: u64) {
+    pub(super) fn counter(&self, metric: &Metric, values: &[&str], value: u64) {
         assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
         let key = key(metric, values);
         self.recorder
@@ -57,7 +59,7 @@ impl Scrape {
             .absolute(value);
     }
 
-    fn gauge(&self, metric: &Metric, values: &[&str], value: f64) {
+    pub(super) fn gauge(&self, metric: &Metric, values: &[&str], value: f64) {
         assert_eq!(metric.kind, Kind::Gauge, "{}", metric.name);
         self.recorder
             .register_gauge(&key(metric, values), &METADATA)
@@ -145,7 +147,7 @@ fn scrape_servers(scrape: &Scrape, extra: &mut Exposition, registry: &Registry) 
     }
 }
 
-fn id<'a>(server: &'a Server, address: &'a str) -> [&'a str; 3] {
+pub(super) fn id<'a>(server: &'a Server, address: &'a str) -> [&'a str; 3] {
     [server.pool(), server.name(), address]
 }
 
@@ -236,6 +238,10 @@ fn scrape_worker(scrape: &Scrape, index: &str, worker: &WorkerCounters, now_ms: 
         (&WORKER_STALE_COMPLETIONS, &worker.stale_completions),
         (&WORKER_ACCEPT_PAUSES, &worker.accept_pauses),
         (&ACCESS_RECORDS_DROPPED, &worker.access_records_dropped),
+        (
+            &STATEMENT_RECORDS_DROPPED,
+            &worker.statement_records_dropped,
+        ),
     ];
     for (metric, value) in counters {
         scrape.counter(metric, &[index], value.get());
@@ -244,13 +250,12 @@ fn scrape_worker(scrape: &Scrape, index: &str, worker: &WorkerCounters, now_ms: 
     scrape.gauge(&WORKER_IDLE_SECONDS, &[index], idle_ms as f64 / 1e3);
 }
 
-fn scrape_access_log(scrape: &Scrape, registry: &Registry) {
-    scrape.counter(&ACCESS_LOG_LINES, &[], registry.access_log.lines.get());
-    scrape.counter(
-        &ACCESS_LOG_LINES_DROPPED,
-        &[],
-        registry.access_log.dropped.get(),
-    );
+fn scrape_logs(scrape: &Scrape, registry: &Registry) {
+    let (access, statements) = (&registry.access_log, &registry.statement_log);
+    scrape.counter(&ACCESS_LOG_LINES, &[], access.lines.get());
+    scrape.counter(&ACCESS_LOG_LINES_DROPPED, &[], access.dropped.get());
+    scrape.counter(&STATEMENT_LOG_LINES, &[], statements.lines.get());
+    scrape.counter(&STATEMENT_LOG_LINES_DROPPED, &[], statements.dropped.get());
 }
 
 fn scrape_configuration(scrape: &Scrape, registry: &Registry, ready: bool) {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::control::{documented, testing};
-use crate::telemetry::{ConnectError, Direction, Phase, Reason, RouteReason, Who};
+use crate::telemetry::{
+    ConnectError, Direction, LoginFailure, Phase, PrimaryOnly, Reason, RouteReason, Rung, Target,
+    Who,
+};
 
 #[test]
 fn the_document_has_every_metric_with_its_type_labels_and_meaning() {
@@ -41,6 +44,14 @@ fn the_document_has_every_label_of_the_enums() {
     assert_eq!(documented::names("Connect errors"), errors);
     let routes = labels(RouteReason::ALL, RouteReason::as_str);
     assert_eq!(documented::names("Route reasons"), routes);
+    let targets = labels(Target::ALL, Target::as_str);
+    assert_eq!(documented::names("Targets"), targets);
+    let rungs = labels(Rung::ALL, Rung::as_str);
+    assert_eq!(documented::names("Login rungs"), rungs);
+    let primary_only = labels(PrimaryOnly::ALL, PrimaryOnly::as_str);
+    assert_eq!(documented::names("Primary-only reasons"), primary_only);
+    let failures = labels(LoginFailure::ALL, LoginFailure::as_str);
+    assert_eq!(documented::names("Login failures"), failures);
 }
 
 #[test]
@@ -107,6 +118,22 @@ fn a_removed_server_vanishes_from_the_next_scrape() {
     assert!(render(&registry.borrow(), &Host::new(), true).contains(retired));
     registry.borrow_mut().retired_servers.clear();
     assert!(!render(&registry.borrow(), &Host::new(), true).contains(retired));
+}
+
+#[test]
+fn what_is_of_mysql_is_told_of_mysql_listeners_only() {
+    let registry = testing::busy_registry();
+    let text = render(&registry.borrow(), &Host::new(), true);
+    let happened = "{listener=\"front\",target=\"replica\",reason=\"plain_read\"} 7";
+    assert!(text.contains(happened), "{text}");
+    assert!(text.contains("ringway_mysql_replays_total{listener=\"front\"} 0"));
+    assert!(!text.contains("ringway_mysql_replays_total{listener=\"old\"}"));
+    assert_eq!(text.matches("target=").count(), 1, "no series of zeros");
+    let answers = "ringway_mysql_statement_seconds_bucket";
+    assert!(text.contains(&format!(
+        "{answers}{{pool=\"web\",server=\"web-01\",address=\"127.0.0.1:1\",le=\"0.0005\"}} 1"
+    )));
+    assert!(!text.contains(&format!("{answers}{{pool=\"web\",server=\"web-02\"")));
 }
 
 #[test]

@@ -129,7 +129,11 @@ fn greeting(capabilities: Capabilities, thread_id: u32) -> Greeting {
     }
 }
 
-fn established(capabilities: Capabilities, tracks: bool, later: bool) -> Established {
+pub(in crate::mysql) fn established(
+    capabilities: Capabilities,
+    tracks: bool,
+    later: bool,
+) -> Established {
     let primary_capabilities = match tracks {
         true => capabilities | Capabilities::SESSION_TRACK,
         false => capabilities,

@@ -8,7 +8,9 @@ use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::Malformed;
 use crate::mysql::handshake::{FirstPacketError, Greeting, Response};
 use crate::mysql::packet::{ErrPacket, Status};
-use crate::telemetry::Who;
+use crate::telemetry::{LoginFailure, Who};
+
+pub use crate::telemetry::{PrimaryOnly, Rung};
 
 /// One of the three connections of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,112 +78,12 @@ impl Rules {
     }
 }
 
-/// By which rung of the ladder a client has logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
-    /// Its password is in the configuration: verified here, signed for by ringway everywhere.
-    Configured,
-    /// Its password was captured over TLS. Not available yet: no client link is TLS.
-    Capture,
-    /// Its own signatures, one per server, were passed on.
-    Relay,
-    /// Only the primary has logged it in.
-    PrimaryOnly,
-}
-
 impl Rung {
-    /// The spelling in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Configured => "configured",
-            Self::Capture => "capture",
-            Self::Relay => "relay",
-            Self::PrimaryOnly => "primary_only",
-        }
-    }
-
     /// Why this rung cannot be used, where it cannot.
     pub const fn unavailable(self) -> Option<&'static str> {
         match self {
             Self::Capture => Some("the client's connection is not TLS"),
             Self::Configured | Self::Relay | Self::PrimaryOnly => None,
-        }
-    }
-}
-
-/// Why a session has no replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrimaryOnly {
-    /// The account is one of `primary_only_users`.
-    User,
-    /// No replica can take sessions.
-    NoReplica,
-    /// The client does not know how to switch plugins.
-    OldClient,
-    /// The account's plugin is not one whose signatures can be passed on twice.
-    Plugin,
-    /// The primary has used up the only switch that the client accepts.
-    SwitchUsed,
-    /// The primary wanted the password itself.
-    FullAuthentication,
-    /// The primary wanted another factor.
-    MultiFactor,
-    /// The replica lacks capabilities that client and primary have agreed to.
-    ReplicaCapabilities,
-    /// The replica refused the account.
-    ReplicaDenied,
-    /// The replica wanted the password itself: it does not remember the account.
-    ReplicaFullAuthentication,
-    /// The replica could not be reached, or was lost.
-    ReplicaLost,
-    /// The account has another plugin on the replica.
-    ReplicaPlugin,
-    /// The replica did not keep to the protocol.
-    ReplicaProtocol,
-    /// The replica refused the connection: it is full, or has blocked ringway's address.
-    ReplicaRefused,
-    /// The replica did not answer in time.
-    ReplicaTimeout,
-}
-
-impl PrimaryOnly {
-    /// Every reason.
-    pub const ALL: &'static [Self] = &[
-        Self::User,
-        Self::NoReplica,
-        Self::OldClient,
-        Self::Plugin,
-        Self::SwitchUsed,
-        Self::FullAuthentication,
-        Self::MultiFactor,
-        Self::ReplicaCapabilities,
-        Self::ReplicaDenied,
-        Self::ReplicaFullAuthentication,
-        Self::ReplicaLost,
-        Self::ReplicaPlugin,
-        Self::ReplicaProtocol,
-        Self::ReplicaRefused,
-        Self::ReplicaTimeout,
-    ];
-
-    /// The spelling in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::NoReplica => "no_replica",
-            Self::OldClient => "old_client",
-            Self::Plugin => "plugin",
-            Self::SwitchUsed => "switch_used",
-            Self::FullAuthentication => "full_authentication",
-            Self::MultiFactor => "multi_factor",
-            Self::ReplicaCapabilities => "replica_capabilities",
-            Self::ReplicaDenied => "replica_denied",
-            Self::ReplicaFullAuthentication => "replica_full_authentication",
-            Self::ReplicaLost => "replica_lost",
-            Self::ReplicaPlugin => "replica_plugin",
-            Self::ReplicaProtocol => "replica_protocol",
-            Self::ReplicaRefused => "replica_refused",
-            Self::ReplicaTimeout => "replica_timeout",
         }
     }
 }
@@ -258,21 +160,21 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The spelling in logs and metrics.
-    pub const fn as_str(&self) -> &'static str {
+    /// What it counts as.
+    pub const fn kind(&self) -> LoginFailure {
         match self {
-            Self::AccessDenied { .. } => "access_denied",
-            Self::ClientLeft => "client_left",
-            Self::ClientProtocol(_) => "client_protocol",
-            Self::ClientTooOld => "client_too_old",
-            Self::ClientWantsTls => "client_wants_tls",
-            Self::CredentialUnusable => "credential_unusable",
-            Self::NoServer => "no_server",
-            Self::OutOfOrder => "out_of_order",
-            Self::PacketTooLong => "packet_too_long",
-            Self::ServerLost => "server_lost",
-            Self::ServerProtocol(_) => "server_protocol",
-            Self::ServerRefused { .. } => "server_refused",
+            Self::AccessDenied { .. } => LoginFailure::AccessDenied,
+            Self::ClientLeft => LoginFailure::ClientLeft,
+            Self::ClientProtocol(_) => LoginFailure::ClientProtocol,
+            Self::ClientTooOld => LoginFailure::ClientTooOld,
+            Self::ClientWantsTls => LoginFailure::ClientWantsTls,
+            Self::CredentialUnusable => LoginFailure::CredentialUnusable,
+            Self::NoServer => LoginFailure::NoServer,
+            Self::OutOfOrder => LoginFailure::OutOfOrder,
+            Self::PacketTooLong => LoginFailure::PacketTooLong,
+            Self::ServerLost => LoginFailure::ServerLost,
+            Self::ServerProtocol(_) => LoginFailure::ServerProtocol,
+            Self::ServerRefused { .. } => LoginFailure::ServerRefused,
         }
     }
 
@@ -359,14 +261,6 @@ const NONSENSE: &str = "The server does not keep to the protocol";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reasons_have_their_own_spelling() {
-        let mut spellings: Vec<_> = PrimaryOnly::ALL.iter().map(|r| r.as_str()).collect();
-        spellings.sort_unstable();
-        spellings.dedup();
-        assert_eq!(spellings.len(), PrimaryOnly::ALL.len());
-    }
 
     #[test]
     fn a_refusal_blames_whoever_can_change_it() {

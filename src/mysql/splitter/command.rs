@@ -157,6 +157,7 @@ impl Splitter {
         let sequence = Header::parse(*header).sequence.wrapping_add(1);
         let (byte, arguments) = payload.split_first().unwrap_or((&0, &[]));
         let command = Command::from_byte(*byte);
+        self.text.clear();
         let ask = match command {
             Command::Quit => return self.quit(packet, orders),
             Command::ChangeUser if !is_long => {
@@ -232,10 +233,8 @@ impl Splitter {
 
     fn keep_text(&mut self, text: &[u8]) {
         let max = self.settings.text_bytes_max;
-        if max > 0 {
-            self.text.clear();
-            self.text.extend_from_slice(text.get(..max).unwrap_or(text));
-        }
+        self.text.extend_from_slice(text.get(..max).unwrap_or(text));
+        self.text_dialect = self.state.dialect();
     }
 
     /// Prepared at the primary, whatever it is; at the replica when it is to run there.
@@ -285,6 +284,10 @@ impl Splitter {
             Command::StmtExecute => {
                 let cannot_move = known.has_long_data || is_long || !known.may_run_at_replica();
                 known.has_long_data = false;
+                let text = known.text().unwrap_or_default();
+                let max = self.settings.text_bytes_max;
+                self.text.extend_from_slice(text.get(..max).unwrap_or(text));
+                self.text_dialect = known.dialect;
                 Ask {
                     prepared: Some(id),
                     opens_cursor: asks_for_cursor(arguments),

@@ -136,6 +136,8 @@ pub struct Splitter {
     held: Vec<u8>,
     /// The first bytes of the statement that runs, for a log.
     text: Vec<u8>,
+    /// How they are to be read.
+    text_dialect: Dialect,
     prepared: PreparedStatements,
     journal: Journal,
     own_writes: Written,
@@ -246,6 +248,7 @@ impl Splitter {
             phase: Phase::Commands,
             held: Vec::new(),
             text: Vec::new(),
+            text_dialect: dialect,
             prepared: PreparedStatements::default(),
             journal: Journal::default(),
             own_writes: Written::Nothing,
@@ -278,14 +281,23 @@ impl Splitter {
         (response, self.established.capabilities)
     }
 
-    /// The first bytes of the statement that was done last.
+    /// The first bytes of the statement that was done last; of an execution, those of what was
+    /// prepared. Nothing where it was too long to be held.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// How the statement that was done last is to be read.
+    /// How that text is to be read.
     pub fn dialect(&self) -> Dialect {
-        self.state.dialect()
+        self.text_dialect
+    }
+
+    /// Keeps so many bytes of each statement from here on: a log was switched on, or off.
+    pub fn keep_texts(&mut self, bytes_max: usize) {
+        self.settings.text_bytes_max = bytes_max;
+        if bytes_max == 0 {
+            self.text = Vec::new();
+        }
     }
 
     /// What has happened since this was asked last.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::limits::PREPARED_TEXT_BYTES_MAX;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Cursor, Malformed};
+use crate::mysql::lexer::Dialect;
 use crate::mysql::packet::{HEADER_BYTES, Header, PAYLOAD_BYTES_MAX};
 use crate::mysql::reply::Prepared;
 use crate::mysql::route::Server;
@@ -36,6 +37,8 @@ pub(super) struct PreparedStatement {
     pub(super) statement: Statement,
     /// Its text, to prepare it at a replica; `None` where too much would have to be kept.
     text: Option<Box<[u8]>>,
+    /// How that is to be read.
+    pub(super) dialect: Dialect,
     parameters: u16,
     replica_id: Option<u32>,
     /// The types of its parameters, as they were bound last: so many, in these bytes.
@@ -87,7 +90,7 @@ impl PreparedStatements {
         server: Server,
         prepared: Prepared,
         statement: Statement,
-        text: &[u8],
+        (text, dialect): (&[u8], Dialect),
     ) {
         let id = prepared.statement_id;
         self.remove(id);
@@ -101,6 +104,7 @@ impl PreparedStatements {
             PreparedStatement {
                 statement,
                 text,
+                dialect,
                 parameters: prepared.parameters,
                 replica_id: (server == Server::Replica).then_some(id),
                 types: None,
@@ -256,7 +260,6 @@ pub(super) fn asks_for_cursor(arguments: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::mysql::classify;
-    use crate::mysql::lexer::Dialect;
 
     const NONE: Capabilities = Capabilities::NONE;
 
@@ -267,8 +270,9 @@ mod tests {
             parameters,
             ..Prepared::default()
         };
-        let text = b"SELECT ?";
+        let text = b"SELECT ?".as_slice();
         let statement = classify(text, Dialect::default());
+        let text = (text, Dialect::default());
         statements.add(Server::Primary, prepared, statement, text);
         statements
     }
@@ -343,13 +347,23 @@ mod tests {
                 ..Prepared::default()
             };
             let statement = classify(b"SELECT 1", Dialect::default());
-            statements.add(Server::Primary, prepared, statement, &long);
+            statements.add(
+                Server::Primary,
+                prepared,
+                statement,
+                (&long, Dialect::default()),
+            );
         }
         assert!(statements.get(1).unwrap().may_run_at_replica());
         assert!(!statements.get(2).unwrap().may_run_at_replica());
         statements.remove(1);
         let statement = classify(b"SELECT 1", Dialect::default());
-        statements.add(Server::Primary, Prepared::default(), statement, &long);
+        statements.add(
+            Server::Primary,
+            Prepared::default(),
+            statement,
+            (&long, Dialect::default()),
+        );
         assert!(statements.get(0).unwrap().may_run_at_replica());
     }
 

@@ -319,7 +319,8 @@ impl Splitter {
         let prepares = self.exchange.as_ref().and_then(|e| e.ask.prepares);
         if let Some(statement) = prepares {
             let text = std::mem::take(&mut self.preparing);
-            self.prepared.add(server, prepared, statement, &text);
+            let text = (&text[..], self.state.dialect());
+            self.prepared.add(server, prepared, statement, text);
         }
     }
 

@@ -1,8 +1,16 @@
 //! A logged-in session over two servers, whatever its client says and whatever happens to them.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use crate::mysql::fuzzing::{SplitOutcome, check_split};
+use crate::config::ReadAfterWrite;
+use crate::mysql::capabilities::Capabilities;
+use crate::mysql::command::Command;
+use crate::mysql::fuzzing::{SplitOutcome, check_split, established};
+use crate::mysql::packet::write_command;
+use crate::mysql::splitter::{Order, Settings, Splitter};
+use crate::mysql::{Server, Target};
 
 /// A reproducible string of bytes.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -33,6 +41,65 @@ fn each_command_has_its_own_answer_whatever_happens() {
     assert!(all.ran[0] > 10_000 && all.ran[1] > 5_000, "{all:?}");
     assert!(all.answered > 20_000, "{all:?}");
     assert!(all.replayed > 3 && all.cut_short > 50, "{all:?}");
+}
+
+/// A session whose statements are kept for a log, with a primary that has just logged it in.
+fn logged_session(text_bytes_max: usize) -> Splitter {
+    let settings = Settings {
+        classify_bytes_max: 1024,
+        read_after_write: ReadAfterWrite::Off,
+        gtid_wait: Duration::ZERO,
+        local_infile: false,
+        calls_pin: false,
+        text_bytes_max,
+    };
+    let capabilities = Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF;
+    Splitter::new(settings, Box::new(established(capabilities, false, true)))
+}
+
+/// Has the client say this and the primary answer with this packet.
+fn exchange(
+    splitter: &mut Splitter,
+    command: Command,
+    arguments: &[u8],
+    reply: &[u8],
+) -> Vec<Order> {
+    let (mut orders, mut packet) = (Vec::new(), Vec::new());
+    write_command(&mut packet, command, arguments);
+    splitter.client(&mut packet, 1, &mut orders);
+    let mut reply = [&[reply.len() as u8, 0, 0, 1], reply].concat();
+    splitter.server(Server::Primary, &mut reply, 2, &mut orders);
+    orders
+}
+
+#[test]
+fn a_log_gets_the_beginning_of_what_runs_and_of_an_execution_what_was_prepared() {
+    const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+    const PREPARED: &[u8] = &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let execution = [7, 0, 0, 0, 0, 1, 0, 0, 0];
+    let mut splitter = logged_session(11);
+    let delete = b"DELETE FROM t WHERE a = 5";
+    exchange(&mut splitter, Command::StmtPrepare, delete, PREPARED);
+    assert_eq!(splitter.text(), b"", "nothing has run");
+    exchange(&mut splitter, Command::Query, b"COMMIT", OK);
+    assert_eq!(splitter.text(), b"COMMIT");
+
+    let orders = exchange(&mut splitter, Command::StmtExecute, &execution, OK);
+    let done = orders.iter().find_map(|order| match order {
+        Order::Done(finished) => Some((finished.target, finished.server, finished.failed)),
+        _ => None,
+    });
+    assert_eq!(done, Some((Target::Primary, Some(Server::Primary), false)));
+    assert_eq!(splitter.text(), b"DELETE FROM");
+    exchange(&mut splitter, Command::ProcessKill, &[9, 0, 0, 0], OK);
+    assert_eq!(splitter.text(), b"", "it has no text");
+
+    splitter.keep_texts(0);
+    exchange(&mut splitter, Command::Query, b"COMMIT", OK);
+    assert_eq!(splitter.text(), b"", "nobody asks for it");
+    splitter.keep_texts(3);
+    exchange(&mut splitter, Command::Query, b"COMMIT", OK);
+    assert_eq!(splitter.text(), b"COM");
 }
 
 #[test]

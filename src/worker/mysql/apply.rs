@@ -53,8 +53,9 @@ impl<K: Kernel> Worker<K> {
     fn logged_in(&mut self, slot: u32, established: Box<Established>) {
         self.leave_unauthenticated(slot);
         self.count_login(slot, &established);
+        let text_bytes_max = self.text_bytes_max();
         let session = &mut self.sessions[slot];
-        let settings = settings_of(&session.route);
+        let settings = settings_of(&session.route, text_bytes_max);
         let tuning = session.route.tuning;
         for (server, leg) in [
             (&established.primary, SERVER),
@@ -67,6 +68,7 @@ impl<K: Kernel> Worker<K> {
         let conversation = session.conversation_mut();
         conversation.deadline_ms = u64::MAX;
         conversation.logged_in = true;
+        conversation.logged_as = None;
         match &mut conversation.splitter {
             Some(splitter) => splitter.user_changed(established),
             None => {

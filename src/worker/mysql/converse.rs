@@ -66,6 +66,7 @@ impl<K: Kernel> Worker<K> {
         while self.take_turn(slot) {}
         if let Some(conversation) = &mut self.sessions[slot].mysql {
             conversation.is_conversing = false;
+            self.count_events(slot);
         }
         self.conclude(slot);
     }

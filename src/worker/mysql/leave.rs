@@ -69,6 +69,7 @@ impl<K: Kernel> Worker<K> {
         if !replica_gone || !sent {
             return self.reschedule(slot);
         }
+        self.count_pin(slot, None);
         let session = &mut self.sessions[slot];
         let mut conversation = session.mysql.take().expect("it is not a relay yet");
         for stream in [CLIENT, SERVER] {

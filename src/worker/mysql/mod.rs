@@ -16,6 +16,7 @@ mod replica;
 
 use std::collections::VecDeque;
 
+use self::count::LoggedAs;
 use self::replica::ReplicaTry;
 use super::event_loop::Worker;
 use super::kernel::{Fd, Kernel};
@@ -27,7 +28,7 @@ use crate::mysql::packet::ErrPacket;
 use crate::mysql::route::Server;
 use crate::mysql::server_login::ServerLogin;
 use crate::mysql::splitter::{Settings, Splitter};
-use crate::telemetry::{Reason, Who};
+use crate::telemetry::{Reason, RouteReason, Who};
 
 /// What a MySQL session has beyond a relay.
 pub(super) struct Conversation {
@@ -53,6 +54,10 @@ pub(super) struct Conversation {
     is_unauthenticated: bool,
     /// The loop over what was said is running: it sees to everything.
     is_conversing: bool,
+    /// What it is counted as kept on the primary by.
+    pin: Option<RouteReason>,
+    /// How the statement log names the client, once it has.
+    logged_as: Option<LoggedAs>,
 }
 
 /// One connection's side of a conversation.
@@ -106,6 +111,8 @@ impl Conversation {
             deadline_ms,
             is_unauthenticated: false,
             is_conversing: false,
+            pin: None,
+            logged_as: None,
         }
     }
 
@@ -206,6 +213,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         self.leave_unauthenticated(slot);
+        self.count_pin(slot, None);
         for leg in [CLIENT, SERVER, REPLICA] {
             let line = &mut self.sessions[slot].conversation_mut().lines[leg];
             let kernel = &mut self.kernel;
@@ -226,7 +234,7 @@ fn has_replica(route: &LocalRoute) -> bool {
 }
 
 /// What sessions of a route are held to, as the splitter wants to know it.
-fn settings_of(route: &LocalRoute) -> Settings {
+fn settings_of(route: &LocalRoute, text_bytes_max: usize) -> Settings {
     let mysql = route.mysql.as_ref().expect("a mysql listener's route");
     let settings = &mysql.settings;
     Settings {
@@ -235,7 +243,7 @@ fn settings_of(route: &LocalRoute) -> Settings {
         gtid_wait: settings.gtid_wait,
         local_infile: settings.local_infile,
         calls_pin: settings.calls_pin,
-        text_bytes_max: 0,
+        text_bytes_max,
     }
 }
 

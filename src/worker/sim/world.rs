@@ -117,6 +117,7 @@ impl<'a> World<'a> {
             generation: 1,
             listeners: vec![route(&listener, &servers)],
             access_log: true,
+            statement_log: None,
         };
         let shared = Arc::new(Shared::new(snapshot, 1, total).expect("an eventfd"));
         let kernel = SimKernel::new(entropy);

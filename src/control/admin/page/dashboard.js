@@ -152,6 +152,68 @@ function showListeners(status, seconds) {
   ], status.listeners)));
 }
 
+const TARGETS = ['replica', 'primary', 'both', 'last', 'intercept', 'refused'];
+
+// How a listener's statements were split: the servers that they went to, and their shares.
+function shares(listener) {
+  const { statements, routes } = listener.mysql;
+  if (!statements) return '–';
+  const parts = TARGETS.map((target) => ({ target,
+    n: sum(routes.filter((route) => route.target === target), (route) => route.statements) })).filter(({ n }) => n);
+  const bar = el('div', { class: 'share' }, ...parts.map(({ target, n }) => {
+    const part = el('span', { class: target, title: `${target}: ${count(n)}` });
+    part.style.flexGrow = n;
+    return part;
+  }));
+  const percent = (n) => {
+    const share = 100 * n / statements;
+    return `${share > 0 && share < 1 ? '<1' : Math.round(share)} %`;
+  };
+  return el('span', {}, bar, el('span', { class: 'sub' },
+    parts.map(({ target, n }) => `${target} ${percent(n)}`).join(', ')));
+}
+
+const byCount = (counts) => Object.entries(counts).sort(([, a], [, b]) => b - a);
+const tally = (counts) => byCount(counts).map(([label, n]) => `${label} ${count(n)}`).join(', ');
+
+function reasons(listener, target) {
+  const routes = listener.mysql.routes.filter((route) => route.target === target);
+  const top = routes.sort((a, b) => b.statements - a.statements).slice(0, 4);
+  return top.map((route) => `${route.reason} ${count(route.statements)}`).join(', ') || '–';
+}
+
+function logins(listener) {
+  const { logins: rungs, login_failures: failed, primary_only: why } = listener.mysql;
+  const all = sum(byCount(rungs), ([, n]) => n);
+  return named(count(all), tally(rungs), tally(why) && `no replica: ${tally(why)}`, tally(failed) && `failed: ${tally(failed)}`);
+}
+
+function events(listener) {
+  const { pinned, replays, detached_replicas: detached, gtid_timeouts: timeouts } = listener.mysql;
+  const counted = Object.entries({ 'read again': replays, 'replicas detached': detached, 'GTID timeouts': timeouts });
+  const seen = counted.filter(([, n]) => n).map(([label, n]) => `${label} ${count(n)}`);
+  if (tally(pinned)) seen.unshift(`pinned now: ${tally(pinned)}`);
+  return seen.join(', ') || '–';
+}
+
+function showMysql(status, seconds) {
+  const listeners = status.listeners.filter((listener) => listener.mysql);
+  document.getElementById('mysql-section').hidden = !listeners.length;
+  const done = (l) => {
+    const then = past((s) => s.listeners, (other) => other.name === l.name);
+    return rate(l.mysql.statements, then && then.mysql ? then.mysql.statements : undefined, seconds);
+  };
+  show('mysql', el('div', { class: 'card' }, table([
+    { head: 'Listener', text: true, cell: (l) => named(l.name) },
+    { head: 'Per second', cell: (l) => named(count(done(l)), `${count(l.mysql.statements)} in all`) },
+    { head: 'Went to', text: true, cell: shares },
+    { head: 'On the replica, because', text: true, wrap: true, cell: (l) => reasons(l, 'replica') },
+    { head: 'On the primary, because', text: true, wrap: true, cell: (l) => reasons(l, 'primary') },
+    { head: 'Logins', text: true, wrap: true, cell: logins },
+    { head: 'Sessions', text: true, wrap: true, cell: events },
+  ], listeners)));
+}
+
 function check(server) {
   if (!server.check) return '–';
   if (server.check.last_detail === null) return 'not yet';
@@ -185,6 +247,10 @@ function showPool(pool, seconds) {
     { head: 'Connect', hint: 'Mean time of successful connects', cell: (s) => milliseconds(s.connect_ms_mean) },
     { head: 'Failed connects', text: true, cell: failures },
   ];
+  if (pool.unauthenticated_sessions !== null) {
+    columns.push({ head: 'Statements', hint: 'Statements it answered, and their mean time',
+      cell: (s) => named(count(s.statements), milliseconds(s.statement_ms_mean)) });
+  }
   if (pool.checked) columns.push({ head: 'Check', text: true, wrap: true, cell: check });
   return el('div', { class: 'card' }, el('header', {}, el('h3', {}, pool.name), summary),
     table(columns, pool.servers));
@@ -199,7 +265,8 @@ function showWorkers(status, seconds) {
     return turns ? (per(w, 'completions') / turns).toFixed(1) : '–';
   };
   const troubles = (w) => {
-    const kinds = ['buffers_exhausted', 'completion_overflows', 'stale_completions', 'accept_pauses', 'access_records_dropped'];
+    const kinds = ['buffers_exhausted', 'completion_overflows', 'stale_completions', 'accept_pauses', 'access_records_dropped',
+      'statement_records_dropped'];
     const seen = kinds.filter((kind) => w[kind] > 0);
     return seen.map((kind) => `${kind.replaceAll('_', ' ')} ${count(w[kind])}`).join(', ') || '–';
   };
@@ -222,8 +289,9 @@ function showState(status) {
     `${status.version}, up ${span(status.uptime_seconds)}, configuration ${status.generation}`;
   const alerts = [...status.not_ready_because];
   if (status.reloads.last_error) alerts.push(`The last reload was refused: ${status.reloads.last_error}`);
-  const lost = status.access_log ? status.access_log.lines_dropped : 0;
-  if (lost) alerts.push(`The access log has lost ${count(lost)} lines.`);
+  for (const [name, log] of [['access', status.access_log], ['statement', status.statement_log]]) {
+    if (log && log.lines_dropped) alerts.push(`The ${name} log has lost ${count(log.lines_dropped)} lines.`);
+  }
   warn(alerts);
 }
 
@@ -242,6 +310,7 @@ async function refresh() {
   showState(status);
   showTiles(status, seconds);
   showListeners(status, seconds);
+  showMysql(status, seconds);
   show('pools', ...status.pools.map((pool) => showPool(pool, seconds)));
   showWorkers(status, seconds);
   before = { status, at };

@@ -4,9 +4,12 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::LogRecord;
+use super::line::{milliseconds, optional, quote, write_json};
 use crate::config::LogFormat;
 use crate::control::timestamp::Timestamp;
 use crate::telemetry::{Direction, SessionRecord};
+use crate::worker::{Records, Shared};
 
 /// The fields of a line, in their order. `docs/metrics.md` lists them; a test holds it to that.
 #[derive(Debug, Serialize)]
@@ -30,16 +33,21 @@ struct Line<'a> {
     generation: u64,
 }
 
-/// Appends the session's line to a buffer.
-pub(super) fn write(buffer: &mut Vec<u8>, record: &SessionRecord, format: LogFormat) {
-    let line = Line::of(record);
-    match format {
-        LogFormat::Json => {
-            serde_json::to_writer(&mut *buffer, &line).expect("plain data goes into memory");
-        }
-        LogFormat::Text => line.write_text(buffer),
+impl LogRecord for SessionRecord {
+    const LOG: &'static str = "access log";
+    const THREAD: &'static str = "access-log";
+
+    fn queue(shared: &Shared) -> &Records<Self> {
+        &shared.records
     }
-    buffer.push(b'\n');
+
+    fn write(&self, buffer: &mut Vec<u8>, format: LogFormat) {
+        let line = Line::of(self);
+        match format {
+            LogFormat::Json => write_json(buffer, &line),
+            LogFormat::Text => line.write_text(buffer),
+        }
+    }
 }
 
 impl<'a> Line<'a> {
@@ -69,7 +77,6 @@ impl<'a> Line<'a> {
 
     /// `key=value` pairs; a value that is not there is a dash.
     fn write_text(&self, buffer: &mut Vec<u8>) {
-        let text = |value: Option<&str>| value.map_or_else(|| "-".into(), quote);
         let connect_ms = self
             .connect_ms
             .map_or_else(|| "-".into(), |ms| ms.to_string());
@@ -80,10 +87,10 @@ impl<'a> Line<'a> {
              tries={} who={} phase={} reason={} generation={}",
             self.time,
             quote(self.listener),
-            text(self.client.as_deref()),
-            text(self.pool),
-            text(self.server),
-            text(self.server_address.as_deref()),
+            optional(self.client.as_deref()),
+            optional(self.pool),
+            optional(self.server),
+            optional(self.server_address.as_deref()),
             self.bytes_in,
             self.bytes_out,
             self.received_in,
@@ -96,20 +103,6 @@ impl<'a> Line<'a> {
             self.generation,
         );
         written.expect("a Vec takes all that is written to it");
-    }
-}
-
-fn milliseconds(us: u64) -> f64 {
-    us as f64 / 1000.0
-}
-
-/// A value as it is when nothing in it could be taken for the end of it, else in quotes.
-fn quote(value: &str) -> String {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
-    if !value.is_empty() && value != "-" && value.chars().all(plain) {
-        value.to_owned()
-    } else {
-        format!("{value:?}")
     }
 }
 
@@ -144,7 +137,7 @@ mod tests {
 
     fn line(record: &SessionRecord, format: LogFormat) -> String {
         let mut buffer = Vec::new();
-        write(&mut buffer, record, format);
+        record.write(&mut buffer, format);
         String::from_utf8(buffer).unwrap()
     }
 
@@ -153,7 +146,7 @@ mod tests {
         let expected = "time=2023-11-14T22:13:20.123Z listener=web client=192.0.2.7:50123 \
             pool=web server=\"web 01\" server_address=10.0.0.11:80 bytes_in=120 bytes_out=4096 \
             received_in=120 received_out=5000 connect_ms=0.25 duration_ms=1234.567 tries=2 \
-            who=client phase=relay reason=reset generation=3\n";
+            who=client phase=relay reason=reset generation=3";
         assert_eq!(line(&record(), LogFormat::Text), expected);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::config::{LogFormat, LogTarget};
-use crate::telemetry::{Phase, Reason, SessionRecord, Who};
+use crate::telemetry::{Phase, Reason, Who};
 use crate::worker::Snapshot;
 
 fn shared() -> Arc<Shared> {
@@ -14,6 +14,7 @@ fn shared() -> Arc<Shared> {
         generation: 1,
         listeners: Vec::new(),
         access_log: true,
+        statement_log: None,
     };
     Arc::new(Shared::new(snapshot, 1, 10).unwrap())
 }
@@ -43,9 +44,9 @@ fn file(path: &Path) -> AccessLog {
     }
 }
 
-fn start(shared: &Arc<Shared>, path: &Path) -> AccessLogWriter {
-    let log = OpenedAccessLog::open(Some(&file(path))).unwrap();
-    AccessLogWriter::start(Arc::clone(shared), log).unwrap()
+fn start(shared: &Arc<Shared>, path: &Path) -> LogWriter<SessionRecord> {
+    let log = OpenedLog::access(Some(&file(path))).unwrap();
+    LogWriter::start(Arc::clone(shared), log).unwrap()
 }
 
 fn push(shared: &Shared, sessions: usize) {
@@ -95,14 +96,14 @@ fn a_rotated_file_is_opened_anew_and_a_bad_one_changes_nothing() {
     until(|| lines(&path) == 1);
     fs::rename(&path, &rotated).unwrap();
     let missing = directory.path().join("missing/access.log");
-    let error = writer.reconfigure(Some(&file(&missing))).unwrap_err();
+    let error = OpenedLog::access(Some(&file(&missing))).unwrap_err();
     assert!(error.to_string().contains("missing/access.log"), "{error}");
     push(&shared, 1);
     until(|| lines(&rotated) == 2);
-    writer.reconfigure(Some(&file(&path))).unwrap();
+    writer.install(OpenedLog::access(Some(&file(&path))).unwrap());
     push(&shared, 1);
     until(|| lines(&path) + lines(&rotated) == 3);
-    writer.reconfigure(None).unwrap();
+    writer.install(OpenedLog::access(None).unwrap());
     until(|| writer.orders.0.lock().unwrap().is_empty());
     std::thread::sleep(Duration::from_millis(20));
     push(&shared, 5);
@@ -129,7 +130,7 @@ fn a_pipe_whose_reader_has_gone_loses_lines_and_a_stalled_one_does_not_hold_up_t
     let path = directory.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     assert!(
-        OpenedAccessLog::open(Some(&file(&path))).is_err(),
+        OpenedLog::access(Some(&file(&path))).is_err(),
         "nobody reads it"
     );
 
@@ -157,5 +158,5 @@ fn a_pipe_whose_reader_has_gone_loses_lines_and_a_stalled_one_does_not_hold_up_t
     push(&shared, 2000);
     let started = Instant::now();
     writer.finish();
-    assert!(started.elapsed() < ACCESS_LOG_FINISH * 2);
+    assert!(started.elapsed() < LOG_FINISH * 2);
 }

@@ -1,4 +1,4 @@
-//! Where access-log lines go, and what becomes of them when it takes no more.
+//! Where a log's lines go, and what becomes of them when it takes no more.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,15 +8,17 @@ use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::{AccessLogCounters, line};
-use crate::config::{AccessLog, LogTarget};
-use crate::limits::{ACCESS_LOG_BATCH_BYTES, ACCESS_LOG_REOPEN, ACCESS_LOG_WARNING};
-use crate::telemetry::SessionRecord;
+use super::{LogCounters, LogRecord};
+use crate::config::{LogFormat, LogTarget};
+use crate::limits::{LOG_BATCH_BYTES, LOG_REOPEN, LOG_WARNING};
 
-/// An open access log.
+/// An open log.
 #[derive(Debug)]
 pub(super) struct Sink {
-    config: AccessLog,
+    /// What people call it.
+    log: &'static str,
+    target: LogTarget,
+    format: LogFormat,
     /// `None` after it has failed, until it is opened again.
     file: Option<File>,
     reopen_at: Instant,
@@ -30,30 +32,37 @@ pub(super) struct Sink {
 impl Sink {
     /// # Errors
     /// When the file cannot be opened for appending.
-    pub(super) fn open(config: &AccessLog) -> io::Result<Self> {
+    pub(super) fn open(
+        log: &'static str,
+        target: &LogTarget,
+        format: LogFormat,
+    ) -> io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
-            file: Some(open(&config.target)?),
-            config: config.clone(),
+            log,
+            file: Some(open(target)?),
+            target: target.clone(),
+            format,
             reopen_at: now,
             warn_at: now,
-            batch: Vec::with_capacity(ACCESS_LOG_BATCH_BYTES),
+            batch: Vec::with_capacity(LOG_BATCH_BYTES),
             batch_lines: 0,
             torn: false,
         })
     }
 
-    /// Takes a session's line; it is written with the next full batch, or by [`Self::flush`].
-    pub(super) fn add(&mut self, record: &SessionRecord, counters: &AccessLogCounters) {
-        line::write(&mut self.batch, record, self.config.format);
+    /// Takes a record's line; it is written with the next full batch, or by [`Self::flush`].
+    pub(super) fn add(&mut self, record: &impl LogRecord, counters: &LogCounters) {
+        record.write(&mut self.batch, self.format);
+        self.batch.push(b'\n');
         self.batch_lines += 1;
-        if self.batch.len() >= ACCESS_LOG_BATCH_BYTES {
+        if self.batch.len() >= LOG_BATCH_BYTES {
             self.flush(counters);
         }
     }
 
     /// Writes what is waiting, or drops and counts it.
-    pub(super) fn flush(&mut self, counters: &AccessLogCounters) {
+    pub(super) fn flush(&mut self, counters: &LogCounters) {
         if self.batch.is_empty() {
             return;
         }
@@ -100,8 +109,8 @@ impl Sink {
             if now < self.reopen_at {
                 return Err(io::Error::other("it is tried again in a few seconds"));
             }
-            self.reopen_at = now + ACCESS_LOG_REOPEN;
-            self.file = Some(open(&self.config.target)?);
+            self.reopen_at = now + LOG_REOPEN;
+            self.file = Some(open(&self.target)?);
         }
         Ok(self.file.as_mut().expect("opened just now"))
     }
@@ -109,12 +118,13 @@ impl Sink {
     fn fail(&mut self, error: &io::Error) {
         let now = Instant::now();
         if self.file.take().is_some() {
-            self.reopen_at = now + ACCESS_LOG_REOPEN;
+            self.reopen_at = now + LOG_REOPEN;
         }
         if now >= self.warn_at {
-            self.warn_at = now + ACCESS_LOG_WARNING;
-            let target = describe(&self.config.target);
-            tracing::warn!("the access log loses lines, traffic goes on: {target}: {error}");
+            self.warn_at = now + LOG_WARNING;
+            let target = describe(&self.target);
+            let log = self.log;
+            tracing::warn!("the {log} loses lines, traffic goes on: {target}: {error}");
         }
     }
 }
