@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use super::health::Report;
 use super::metrics::{Host, Usage};
+use super::mysql::{Finding, is_usable};
 use super::timestamp::Timestamp;
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, Registry};
-use crate::balance::{Health, Member, Pool, Server};
+use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::Algorithm;
+use crate::mysql::monitor::Writable;
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Gate, Listener, Route};
 
@@ -100,7 +102,17 @@ struct ServerStatus {
     retries: u64,
     connect_failures: BTreeMap<&'static str, u64>,
     connect_ms_mean: Option<f64>,
+    role: Option<&'static str>,
+    usable: Option<bool>,
+    monitor: Option<MonitorStatus>,
     check: Option<CheckStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct MonitorStatus {
+    writable: Option<bool>,
+    lag_seconds: Option<u64>,
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -342,6 +354,9 @@ impl ServerStatus {
             state: state(member, now_ms),
             weight: member.weight,
             backup: member.backup,
+            role: server.role().map(Role::as_str),
+            usable: is_usable(server),
+            monitor: registry.findings.of(server).map(MonitorStatus::new),
             check: registry.checks.report(server).map(CheckStatus::new),
             ..Self::new(server, member.max_connections)
         }
@@ -379,6 +394,9 @@ impl ServerStatus {
                 .map(|&(error, count)| (error.as_str(), count))
                 .collect(),
             connect_ms_mean: (connects > 0).then_some(mean_us / 1e3),
+            role: None,
+            usable: None,
+            monitor: None,
             check: None,
         }
     }
@@ -400,6 +418,20 @@ fn state(member: &Member, now_ms: u64) -> &'static str {
         "full"
     } else {
         "up"
+    }
+}
+
+impl MonitorStatus {
+    fn new(found: Finding) -> Self {
+        Self {
+            writable: match found.writable {
+                Writable::Yes => Some(true),
+                Writable::No => Some(false),
+                Writable::Unseen | Writable::Unknown => None,
+            },
+            lag_seconds: found.lag().map(|lag| lag.as_secs()),
+            last_error: found.error,
+        }
     }
 }
 
@@ -488,7 +520,11 @@ mod tests {
         let mut found = BTreeSet::new();
         paths(&serde_json::to_value(&status).unwrap(), "", &mut found);
         // Empty in one place, with fields in another.
-        for empty in ["listeners[].closed", "pools[].servers[].check"] {
+        for empty in [
+            "listeners[].closed",
+            "pools[].servers[].check",
+            "pools[].servers[].monitor",
+        ] {
             assert!(found.remove(empty), "{empty}");
         }
         let documented: BTreeSet<_> = documented::names("Status fields").into_iter().collect();
