@@ -145,7 +145,7 @@ fn roles_follow_read_only_and_two_writable_servers_raise_the_alarm() {
         .pool(&format!("mysql = {{ roles = \"read_only\", {monitor} }}"));
     let mut balancer = Balancer::start(&config);
     balancer.wait_for("the first one to be the primary", |m| {
-        roles(m) == ["s0", "s1"]
+        roles(m) == "primary s0, replica s1"
     });
     balancer.take_baseline();
     assert_eq!(ask_once(&balancer, WHO_WRITES), "1");
@@ -157,13 +157,13 @@ fn roles_follow_read_only_and_two_writable_servers_raise_the_alarm() {
     balancer.wait_for_log("several servers take writes");
     let writable = |m: &Metrics| m.sum("ringway_mysql_writable_servers", &[]);
     assert_eq!(writable(&balancer.metrics()), 2.0);
-    assert_eq!(roles(&balancer.metrics()), ["s0"]);
+    assert_eq!(roles(&balancer.metrics()), "primary s0, replica ");
     assert_eq!(ask_once(&balancer, WHO_WRITES), "1");
 
     // The incumbent steps back: the other one is the only one left.
     first.sql("SET GLOBAL read_only = 1");
     balancer.wait_for("the second one to be the primary", |m| {
-        roles(m) == ["s1", "s0"]
+        roles(m) == "primary s1, replica s0"
     });
     balancer.wait_for_log("exactly one server takes writes again");
     assert_eq!(ask_once(&balancer, WHO_WRITES), "2");
@@ -178,7 +178,7 @@ fn roles_follow_read_only_and_two_writable_servers_raise_the_alarm() {
     assert!(!refused.status.success(), "{refused:?}");
     first.sql("SET GLOBAL read_only = 0");
     balancer.wait_for("the first one to be the primary", |m| {
-        roles(m) == ["s0", "s1"]
+        roles(m) == "primary s0, replica s1"
     });
     assert_eq!(ask_once(&balancer, WHO_WRITES), "1");
 }
@@ -186,17 +186,18 @@ fn roles_follow_read_only_and_two_writable_servers_raise_the_alarm() {
 /// A read that goes where writes go.
 const WHO_WRITES: &str = "/* route:primary */ SELECT @@server_id";
 
-/// The primary, then the replicas.
-fn roles(metrics: &Metrics) -> Vec<String> {
+/// Which servers have which role.
+fn roles(metrics: &Metrics) -> String {
     let of = |role: &str| {
         let with_role = metrics.values("ringway_mysql_server_role", "server");
         let has_it = |server: &String| {
             let labels = [("server", server.as_str()), ("role", role)];
             metrics.sum("ringway_mysql_server_role", &labels) == 1.0
         };
-        with_role.into_iter().filter(has_it).collect::<Vec<_>>()
+        let all: Vec<_> = with_role.into_iter().filter(has_it).collect();
+        all.join(" ")
     };
-    [of("primary"), of("replica")].concat()
+    format!("primary {}, replica {}", of("primary"), of("replica"))
 }
 
 fn usable(metrics: &Metrics) -> f64 {

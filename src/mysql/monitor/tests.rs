@@ -37,6 +37,9 @@ impl Scene {
         let mut last = LookProgress::Waiting;
         for mut byte in bytes.chunks(1) {
             last = self.monitor.feed(&mut byte, &mut out);
+            if matches!(last, LookProgress::Failed(_)) {
+                break;
+            }
         }
         self.note(&out);
         last
