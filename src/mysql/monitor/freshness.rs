@@ -33,10 +33,11 @@ impl Freshness {
     /// a row: one that hovers around the limit would otherwise go in and out with every look.
     pub fn observe(&mut self, replication: Option<&Replication>, max: Duration, rise: u32) {
         let lag = replication.and_then(Replication::lag);
+        let half = max.checked_div(2).unwrap_or_default();
         *self = match (*self, lag) {
             (_, None) => Self::Stale(Cause::CutOff, 0),
             (_, Some(lag)) if lag > max => Self::Stale(Cause::Behind, 0),
-            (Self::Stale(..), Some(lag)) if lag > max / 2 => Self::Stale(Cause::Behind, 0),
+            (Self::Stale(..), Some(lag)) if lag > half => Self::Stale(Cause::Behind, 0),
             (Self::Stale(cause, good), Some(_)) if good.saturating_add(1) < rise => {
                 Self::Stale(cause, good.saturating_add(1))
             }
