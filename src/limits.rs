@@ -287,6 +287,22 @@ pub const OWN_REPLY_BYTES_MAX: usize = 512;
 /// What stays allocated, between two commands, of the memory for one that is held.
 pub const HELD_BYTES_KEPT: usize = 512;
 
+/// What one packet of a monitor's answer may be long. The longest value is a set of GTIDs, of which
+/// servers with a long history have tens of kilobytes.
+pub const MONITOR_PACKET_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Columns of a server's replication status at most: MySQL 9 has 62, MariaDB 11 has 65.
+pub const MONITOR_COLUMNS_MAX: u64 = 256;
+
+/// Rows of it at most, one for each source: MySQL and MariaDB allow 256 and 64.
+pub const MONITOR_ROWS_MAX: usize = 256;
+
+/// What is kept of one value of it: the beginning of an error's sentence.
+pub const MONITOR_VALUE_BYTES_MAX: usize = 512;
+
+/// Bytes that a monitor reads of its server's answers in one go: all of one, as a rule.
+pub const MONITOR_READ_BYTES: usize = 16 * 1024;
+
 /// How long a session that lost its replica waits before another one is opened for it.
 pub const REPLICA_RETRY_US: u64 = 5_000_000;
 

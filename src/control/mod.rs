@@ -3,6 +3,7 @@
 
 mod admin;
 mod capacity;
+mod connection;
 mod cpus;
 #[cfg(test)]
 mod documented;
@@ -11,6 +12,7 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+mod mysql;
 mod mysql_status;
 mod notices;
 mod plan;
@@ -43,6 +45,7 @@ pub use self::error::Error;
 pub use self::health::{Checks, run as check_servers};
 pub use self::listen::ListenError;
 pub use self::metrics::{Kind, METRICS, Metric};
+pub use self::mysql::{Findings, run as monitor_servers};
 use self::process::Process;
 pub use self::registry::{Lifecycle, Registry, Reloads};
 use self::requests::Requests;
@@ -95,6 +98,7 @@ async fn serve(mut process: Process) -> Result<(), Error> {
         tokio_uring::spawn(serve_admin(Rc::clone(&process.registry), listener));
     }
     tokio_uring::spawn(check_servers(Rc::clone(&process.registry)));
+    tokio_uring::spawn(monitor_servers(Rc::clone(&process.registry)));
     let signal = operate(&mut process, &signals).await?;
     let ended = shutdown::run(&mut process, &signals, signal).await;
     process.access_log.finish();

@@ -51,6 +51,8 @@ pub(super) struct Plan {
     /// Servers that leave, and how long their sessions may go on.
     pub(super) removed_servers: Vec<(Arc<Server>, Option<Duration>)>,
     pub(super) removed_listeners: Vec<Arc<Listener>>,
+    /// Servers that had left and are configured again.
+    returning: Vec<Arc<Server>>,
 }
 
 /// What a server is, over any number of reloads.
@@ -70,6 +72,7 @@ pub(super) fn plan(known: &Known, config: &Config, secrets: &Secrets) -> Plan {
             .filter(|old| !listeners.iter().any(|new| Arc::ptr_eq(old, new)))
             .cloned()
             .collect(),
+        returning: returning(known, &pools),
         mysql: plan_mysql(known, config, secrets),
         pools,
         listeners,
@@ -110,7 +113,8 @@ impl Plan {
     }
 
     /// Gives servers the roles that the configuration says. Where it leaves them to the servers,
-    /// those that are known stay until a monitor finds otherwise.
+    /// those that are known stay until a monitor finds otherwise; but what a server was before it
+    /// left may be another one by now.
     pub(super) fn set_roles(&self, config: &Config) {
         for (pool, configured) in self.pools.iter().zip(&config.pools) {
             let mysql = configured.mysql.as_ref();
@@ -118,8 +122,15 @@ impl Plan {
             let is_followed = mysql.is_some_and(is_followed);
             let may_lag = mysql.is_some_and(|mysql| mysql.max_replication_lag.is_some());
             for (member, server) in pool.members().iter().zip(&configured.servers) {
+                let returns = || {
+                    self.returning
+                        .iter()
+                        .any(|r| Arc::ptr_eq(r, &member.server))
+                };
                 if !is_followed {
                     member.server.set_role(server.role);
+                } else if returns() {
+                    member.server.set_role(None);
                 }
                 if !may_lag {
                     member.server.set_lagging(false);
@@ -164,6 +175,16 @@ fn plan_pools(known: &Known, config: &Config) -> Vec<Arc<Pool>> {
         Arc::new(Pool::new(&pool.name, pool.settings, members, cursors))
     };
     config.pools.iter().map(plan_pool).collect()
+}
+
+fn returning(known: &Known, pools: &[Arc<Pool>]) -> Vec<Arc<Server>> {
+    let members = pools.iter().flat_map(|pool| pool.members());
+    let members = members.map(|member| &member.server);
+    let had_left = |server: &&Arc<Server>| {
+        let mut retired = known.retired_servers.iter();
+        retired.any(|retired| Arc::ptr_eq(retired, server))
+    };
+    members.filter(had_left).cloned().collect()
 }
 
 fn id(server: &Server) -> ServerId<'_> {

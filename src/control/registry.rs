@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Checks, LogCounters, Secrets};
+use super::{Checks, Findings, LogCounters, Secrets};
 use crate::balance::{Pool, Server};
 use crate::config::Config;
 use crate::worker::{Listener, Shared, Snapshot};
@@ -35,6 +35,8 @@ pub struct Registry {
     pub started_at: SystemTime,
     /// What active health checks have found.
     pub checks: Checks,
+    /// What the monitors of mysql pools have found.
+    pub findings: Findings,
     /// What the access log has written and lost.
     pub access_log: Arc<LogCounters>,
     /// What the statement log has written and lost.
@@ -78,6 +80,7 @@ impl Registry {
             lifecycle: Lifecycle::Running,
             started_at: SystemTime::now(),
             checks: Checks::default(),
+            findings: Findings::default(),
             access_log: Arc::default(),
             statement_log: Arc::default(),
         }

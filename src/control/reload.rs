@@ -112,6 +112,7 @@ fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, E
     publish(process, plan, config);
     process.registry.borrow_mut().secrets = secrets;
     process.registry.borrow().checks.reconfigured();
+    process.registry.borrow().findings.reconfigured();
     Ok(changes)
 }
 

@@ -8,12 +8,14 @@ use serde::Serialize;
 
 use super::health::Report;
 use super::metrics::{Host, Usage};
+use super::mysql::{Finding, is_usable};
 use super::mysql_status::MysqlStatus;
 use super::timestamp::Timestamp;
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, LogCounters, Registry};
-use crate::balance::{Health, Member, Pool, Server};
+use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::Algorithm;
+use crate::mysql::monitor::Writable;
 use crate::telemetry::{HistogramSnapshot, WorkerCounters};
 use crate::worker::{Gate, Listener, Route};
 
@@ -106,7 +108,17 @@ struct ServerStatus {
     connect_ms_mean: Option<f64>,
     statements: u64,
     statement_ms_mean: Option<f64>,
+    role: Option<&'static str>,
+    usable: Option<bool>,
+    monitor: Option<MonitorStatus>,
     check: Option<CheckStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct MonitorStatus {
+    writable: Option<bool>,
+    lag_seconds: Option<u64>,
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -346,6 +358,9 @@ impl ServerStatus {
             state: state(member, now_ms),
             weight: member.weight,
             backup: member.backup,
+            role: server.role().map(Role::as_str),
+            usable: is_usable(server),
+            monitor: registry.findings.of(server).map(MonitorStatus::new),
             check: registry.checks.report(server).map(CheckStatus::new),
             ..Self::new(server, member.max_connections)
         }
@@ -383,6 +398,9 @@ impl ServerStatus {
             connect_ms_mean: mean_ms(&totals.connect_time_us),
             statements: totals.statement_time_us.count(),
             statement_ms_mean: mean_ms(&totals.statement_time_us),
+            role: None,
+            usable: None,
+            monitor: None,
             check: None,
         }
     }
@@ -416,6 +434,20 @@ fn state(member: &Member, now_ms: u64) -> &'static str {
         "full"
     } else {
         "up"
+    }
+}
+
+impl MonitorStatus {
+    fn new(found: Finding) -> Self {
+        Self {
+            writable: match found.writable {
+                Writable::Yes => Some(true),
+                Writable::No => Some(false),
+                Writable::Unseen | Writable::Unknown => None,
+            },
+            lag_seconds: found.lag().map(|lag| lag.as_secs()),
+            last_error: found.error,
+        }
     }
 }
 
@@ -527,6 +559,7 @@ mod tests {
             "listeners[].closed",
             "listeners[].mysql",
             "pools[].servers[].check",
+            "pools[].servers[].monitor",
         ] {
             assert!(found.remove(empty), "{empty}");
         }

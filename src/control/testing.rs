@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Registry;
-use crate::balance::{Health, Member, Pool, Server};
+use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
 use crate::telemetry::{
     ConnectError, LoginFailure, PrimaryOnly, Reason, RouteReason, Rung, Target, Who,
@@ -113,6 +113,10 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .add(4);
         servers[1].set_health(Health::Down);
         registry.checks.pretend(&servers[1]);
+        servers[0].set_role(Some(Role::Replica));
+        registry
+            .findings
+            .pretend(&servers[0], Duration::from_secs(3));
         let address = Address::Unix("/run/web-00.sock".into());
         registry
             .retired_servers

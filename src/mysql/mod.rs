@@ -6,6 +6,9 @@
 //! assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the layouts, [`auth`]
 //! the arithmetic of passwords. Only the servers of `ringway demo` write rows, with [`result`].
 //!
+//! Servers are looked after without a client: [`probe`] greets one without an account, [`monitor`]
+//! asks one whether it takes writes and how far behind it is, and says what follows from the answers.
+//!
 //! What a statement is: [`classify()`], one pass of the [`lexer`] over its bytes, without a syntax
 //! tree and without allocation. Where it goes: [`State::route`], from what the statement is and
 //! what the session has done. Both are the code that `ringway explain --sql` shows. The order of
@@ -41,7 +44,9 @@ pub mod lexer;
 mod link;
 pub mod login;
 mod mask;
+pub mod monitor;
 pub mod packet;
+pub mod probe;
 pub mod reply;
 pub mod result;
 pub mod route;

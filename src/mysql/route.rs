@@ -87,6 +87,7 @@ pub struct State {
     replica: StatusFlags,
     has_primary: bool,
     has_replica: bool,
+    replica_lags: bool,
     allows_local_infile: bool,
     pins_calls: bool,
     pins: Pins,
@@ -119,6 +120,7 @@ impl State {
             replica: StatusFlags(flags),
             has_primary: true,
             has_replica,
+            replica_lags: false,
             allows_local_infile: false,
             pins_calls: false,
             pins: Pins::NONE,
@@ -179,6 +181,7 @@ impl State {
         fresh.allows_local_infile = self.allows_local_infile;
         fresh.pins_calls = self.pins_calls;
         fresh.has_primary = self.has_primary;
+        fresh.replica_lags = self.replica_lags;
         *self = fresh;
     }
 
@@ -189,6 +192,11 @@ impl State {
         if !is_attached {
             self.last = Server::Primary;
         }
+    }
+
+    /// Whether the replica is too far behind to be read, as long as the primary can be.
+    pub const fn set_replica_lags(&mut self, lags: bool) {
+        self.replica_lags = lags;
     }
 
     /// The connection to the primary is lost.
@@ -351,6 +359,12 @@ impl State {
     /// What becomes of a target that is not there.
     fn within_reach(&self, target: Target, reason: RouteReason) -> (Target, RouteReason) {
         match (target, self.has_primary, self.has_replica) {
+            // A transaction sees one snapshot, however old it gets.
+            (Target::Replica, true, true)
+                if self.replica_lags && !self.in_replica_transaction() =>
+            {
+                (Target::Primary, RouteReason::ReplicaLagging)
+            }
             (Target::Replica, true, false) => (Target::Primary, RouteReason::NoReplica),
             (Target::Both, true, false) => (Target::Primary, reason),
             (Target::Both, false, true) => (Target::Replica, reason),

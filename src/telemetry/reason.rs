@@ -232,6 +232,8 @@ labels! {
         ReadAfterWrite => "read_after_write",
         /// The session has no replica.
         NoReplica => "no_replica",
+        /// The replica is too far behind, or nobody knows how far: `max_replication_lag`.
+        ReplicaLagging => "replica_lagging",
         /// The primary is gone; reads go on.
         PrimaryLost => "primary_lost",
         /// `LOAD DATA LOCAL`, which is not allowed.

@@ -217,6 +217,13 @@ impl Config {
         found.expect("a listener with a port of its own").v4()
     }
 
+    /// Whether a listener reads what its clients say.
+    pub(crate) fn is_mysql(&self, listener: &str) -> bool {
+        let lines = self.listeners.iter().filter(|l| l.name == listener);
+        let mut lines = lines.flat_map(|listener| &listener.lines);
+        lines.any(|line| line == "protocol = \"mysql\"")
+    }
+
     /// How many addresses are listened on.
     pub(crate) fn listen_addresses(&self) -> usize {
         self.listeners

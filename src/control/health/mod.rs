@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::board::Checks;
 pub(super) use self::board::{LastCheck, Report};
+pub(super) use self::probe::is_of_this_host;
 use self::probe::{Failure, probe};
 use self::verdict::Verdict;
 use super::Registry;
@@ -175,11 +176,10 @@ fn judge(
     timeout: Duration,
     late_in_a_row: &mut u32,
 ) -> Judgement {
-    let late = took.saturating_sub(timeout);
     match result {
         Err(failure @ Failure::Host(_)) => Judgement::Void(failure.to_string()),
-        Err(_) if late > CHECK_LATE && *late_in_a_row < CHECKS_LATE_MAX => {
-            *late_in_a_row += 1;
+        Err(_) if is_excused(took, timeout, late_in_a_row) => {
+            let late = took.saturating_sub(timeout);
             Judgement::Void(format!("ringway did not run for {late:?}"))
         }
         result => {
@@ -189,6 +189,14 @@ fn judge(
             Judgement::Valid { passed, detail }
         }
     }
+}
+
+/// Whether a failure was noticed so late that it says nothing; only so often in a row.
+pub(super) fn is_excused(took: Duration, timeout: Duration, late_in_a_row: &mut u32) -> bool {
+    let late = took.saturating_sub(timeout);
+    let is_excused = late > CHECK_LATE && *late_in_a_row < CHECKS_LATE_MAX;
+    *late_in_a_row += u32::from(is_excused);
+    is_excused
 }
 
 impl Report {
@@ -245,7 +253,7 @@ fn announce(
 
 /// An interval after the last start, give or take a tenth. After a check that took longer, or a
 /// process that was stopped, at once, and still not all servers in one moment.
-fn next_start(started: Instant, interval: Duration) -> Instant {
+pub(super) fn next_start(started: Instant, interval: Duration) -> Instant {
     let due = started + interval - interval / 10 + fraction(interval / 5);
     let now = Instant::now();
     if due > now {
@@ -256,7 +264,7 @@ fn next_start(started: Instant, interval: Duration) -> Instant {
 }
 
 /// A random part of a duration.
-fn fraction(of: Duration) -> Duration {
+pub(super) fn fraction(of: Duration) -> Duration {
     // The standard library's only source of randomness: each `RandomState` hashes differently.
     let random = RandomState::new().build_hasher().finish();
     of.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)

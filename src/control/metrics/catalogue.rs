@@ -115,6 +115,17 @@ metrics! {
         "ringway_health_check_last_seconds" ["pool", "server", "address"]
         "How long the last check that passed or failed took.";
 
+    MYSQL_SERVER_ROLE = Gauge
+        "ringway_mysql_server_role" ["pool", "server", "address", "role"]
+        "1 for the role that the server has to statements, 0 for the other one.";
+    MYSQL_REPLICATION_LAG_SECONDS = Gauge
+        "ringway_mysql_replication_lag_seconds" ["pool", "server", "address"]
+        "How far behind the replica is; no series while nobody knows.";
+    MYSQL_REPLICA_USABLE = Gauge "ringway_mysql_replica_usable" ["pool", "server", "address"]
+        "1 unless max_replication_lag keeps the replica from being read.";
+    MYSQL_WRITABLE_SERVERS = Gauge "ringway_mysql_writable_servers" ["pool"]
+        "Servers that the monitor has seen to take writes; anything but 1 is trouble.";
+
     WORKER_SESSIONS = Gauge "ringway_worker_sessions" ["worker"]
         "Sessions the worker has.";
     WORKER_TURNS = Counter "ringway_worker_turns_total" ["worker"]

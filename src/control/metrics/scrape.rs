@@ -9,8 +9,9 @@ use super::catalogue::*;
 use super::host::Host;
 use super::mysql::scrape_mysql;
 use super::text::Exposition;
-use crate::balance::{Health, Member, Server};
+use crate::balance::{Health, Member, Role, Server};
 use crate::control::Registry;
+use crate::control::mysql::is_usable;
 use crate::control::totals::{ListenerTotals, ServerTotals, Sessions};
 use crate::telemetry::{Direction, Reason, Who, WorkerCounters};
 use crate::worker::Listener;
@@ -144,6 +145,12 @@ fn scrape_servers(scrape: &Scrape, extra: &mut Exposition, registry: &Registry) 
     }
     for member in registry.pools.iter().flat_map(|pool| pool.members()) {
         scrape_checks(scrape, registry, member);
+        scrape_monitor(scrape, registry, member);
+    }
+    for pool in &registry.pools {
+        if let Some(writable) = registry.findings.writable(pool) {
+            scrape.gauge(&MYSQL_WRITABLE_SERVERS, &[pool.name()], writable as f64);
+        }
     }
 }
 
@@ -210,6 +217,26 @@ fn scrape_checks(scrape: &Scrape, registry: &Registry, member: &Member) {
     }
     if let Some(last) = report.last {
         scrape.gauge(&HEALTH_CHECK_LAST_SECONDS, &id, last.took.as_secs_f64());
+    }
+}
+
+fn scrape_monitor(scrape: &Scrape, registry: &Registry, member: &Member) {
+    let server = &member.server;
+    let found = registry.findings.of(server);
+    if server.role().is_none() && found.is_none() {
+        return;
+    }
+    let address = server.address().to_string();
+    let id = id(server, &address);
+    for role in [Role::Primary, Role::Replica] {
+        let has_it = flag(server.role() == Some(role));
+        scrape.gauge(&MYSQL_SERVER_ROLE, &with(id, role.as_str()), has_it);
+    }
+    if let Some(usable) = is_usable(server) {
+        scrape.gauge(&MYSQL_REPLICA_USABLE, &id, flag(usable));
+    }
+    if let Some(lag) = found.and_then(|found| found.lag()) {
+        scrape.gauge(&MYSQL_REPLICATION_LAG_SECONDS, &id, lag.as_secs_f64());
     }
 }
 

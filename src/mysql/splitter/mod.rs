@@ -325,6 +325,13 @@ impl Splitter {
         self.side(server).connection == Connection::Open
     }
 
+    /// Whether the session's replica is too far behind to be read. It stays attached, and is read
+    /// again as soon as it is told so.
+    #[inline]
+    pub const fn set_replica_lags(&mut self, lags: bool) {
+        self.state.set_replica_lags(lags);
+    }
+
     /// Tells that a primary that was lost takes sessions again.
     pub const fn primary_is_back(&mut self) {
         self.primary_is_back = true;

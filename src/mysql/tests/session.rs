@@ -474,6 +474,32 @@ fn without_a_replica_everything_is_the_primarys() {
 }
 
 #[test]
+fn a_replica_that_lags_is_not_read_while_the_primary_can_be() {
+    let mut session = Session::new();
+    session.state.set_replica_lags(true);
+    session.reads_on_primary(Reason::ReplicaLagging);
+    // It is the operator who says what is too old, so no hint lifts that.
+    let hint = "/* route:replica */ SELECT 1";
+    session.expect(hint, Target::Primary, Reason::ReplicaLagging);
+    let transaction = "START TRANSACTION READ ONLY";
+    session.expect(transaction, Target::Primary, Reason::ReplicaLagging);
+    session.expect("SET NAMES utf8", Target::Both, Reason::SessionState);
+    session.state.lose_primary();
+    session.reads_on_replica();
+}
+
+#[test]
+fn a_read_only_transaction_stays_on_a_replica_that_begins_to_lag() {
+    let mut session = Session::new();
+    session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
+    session.state.set_replica_lags(true);
+    session.expect("SELECT 1", Target::Replica, Reason::ReadOnlyTransaction);
+    session.state.set_replica_lags(false);
+    session.run("COMMIT");
+    session.reads_on_replica();
+}
+
+#[test]
 fn without_the_primary_reads_go_on_and_nothing_else() {
     let mut session = Session::new();
     session.state.lose_primary();

@@ -108,6 +108,9 @@ impl<K: Kernel> Worker<K> {
 
     fn split(&mut self, slot: u32, leg: usize, chunk: Chunk) -> bool {
         let now_us = self.kernel.now_us();
+        if leg == CLIENT {
+            self.sessions[slot].tell_of_servers(now_us / 1000);
+        }
         let mut orders = std::mem::take(&mut self.orders);
         let input = self.kernel.bytes(chunk);
         let conversation = self.sessions[slot].conversation_mut();

@@ -21,7 +21,8 @@ use self::replica::ReplicaTry;
 use super::event_loop::Worker;
 use super::kernel::{Fd, Kernel};
 use super::route::LocalRoute;
-use super::session::{CLIENT, Chunks, Leg, REPLICA, SERVER, Stage};
+use super::session::{CLIENT, Chunks, Leg, REPLICA, SERVER, Session, Stage};
+use crate::balance::Health;
 use crate::config::Role;
 use crate::mysql::login::{Login, Peer};
 use crate::mysql::packet::ErrPacket;
@@ -223,12 +224,42 @@ impl<K: Kernel> Worker<K> {
     }
 }
 
+impl Session {
+    /// Tells the splitter, before it hears the client, what has become of the session's servers.
+    #[inline]
+    fn tell_of_servers(&mut self, now_ms: u64) {
+        let route = &self.route;
+        let Some(conversation) = &mut self.mysql else {
+            return;
+        };
+        let Some(splitter) = &mut conversation.splitter else {
+            return;
+        };
+        let replica = conversation.replica.member;
+        splitter.set_replica_lags(replica.is_some_and(|member| route.server(member).is_lagging()));
+        if !splitter.is_open(Server::Primary) && has_primary(route, now_ms) {
+            splitter.primary_is_back();
+        }
+    }
+}
+
+/// Whether some primary of the pool could take a session.
+#[cold]
+fn has_primary(route: &LocalRoute, now_ms: u64) -> bool {
+    let mut members = route.pool.members().iter();
+    members.any(|member| {
+        let server = &member.server;
+        let is_up = server.health() == Health::Up && !server.is_ejected_peek(now_ms);
+        server.role() == Some(Role::Primary) && is_up
+    })
+}
+
 /// Whether some replica of the pool could take a session.
 fn has_replica(route: &LocalRoute) -> bool {
     let mut members = route.pool.members().iter();
     members.any(|member| {
         let server = &member.server;
-        let is_up = server.health() == crate::balance::Health::Up;
+        let is_up = server.health() == Health::Up;
         server.role() == Some(Role::Replica) && is_up && !server.is_lagging()
     })
 }

@@ -1,0 +1,171 @@
+//! What monitors have found, where metrics and status read it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::balance::{Pool, Role, Server};
+use crate::mysql::monitor::{Freshness, Replication, Roster, Seen, Writable};
+
+/// What the monitors of all pools have found, and the bell that a reload rings. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Rc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    /// By the server's address in memory, which the weak pointer keeps from being used again.
+    servers: RefCell<HashMap<*const Server, (Weak<Server>, Finding)>>,
+    /// By the pool's name.
+    rosters: RefCell<HashMap<Arc<str>, Roster>>,
+    reconfigured: Notify,
+}
+
+/// What looks at one server have found.
+#[derive(Clone, Debug)]
+pub(in crate::control) struct Finding {
+    /// Whether it takes writes.
+    pub(in crate::control) writable: Writable,
+    /// How its replication does; `None`: that is not known any more, or not yet.
+    pub(in crate::control) replication: Option<Replication>,
+    /// Whether it is read, where there is a limit to its lag.
+    pub(super) freshness: Freshness,
+    /// Looks that have ended, void ones aside.
+    pub(super) looks: u64,
+    /// Looks that have failed since the last good one.
+    pub(super) failed_in_a_row: u32,
+    /// Why the last look failed; `None`: it did not.
+    pub(in crate::control) error: Option<String>,
+}
+
+impl Default for Finding {
+    fn default() -> Self {
+        Self {
+            writable: Writable::Unseen,
+            replication: None,
+            freshness: Freshness::default(),
+            looks: 0,
+            failed_in_a_row: 0,
+            error: None,
+        }
+    }
+}
+
+impl Finding {
+    /// How far behind it is, where that is known.
+    pub(in crate::control) fn lag(&self) -> Option<Duration> {
+        self.replication.as_ref().and_then(Replication::lag)
+    }
+
+    /// Takes what a look has found. What was known before is forgotten after `fall` failures in a
+    /// row. `false`: it is still what is known.
+    pub(super) fn note(&mut self, look: Result<Seen, String>, fall: u32) -> bool {
+        self.looks += 1;
+        match look {
+            Ok(seen) => {
+                self.writable = match seen.is_writable {
+                    true => Writable::Yes,
+                    false => Writable::No,
+                };
+                self.replication = Some(seen.replication);
+                self.failed_in_a_row = 0;
+                self.error = None;
+                true
+            }
+            Err(error) => {
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                self.error = Some(error);
+                let is_lost = self.failed_in_a_row >= fall || self.writable == Writable::Unseen;
+                if is_lost {
+                    self.writable = Writable::Unknown;
+                    self.replication = None;
+                }
+                is_lost
+            }
+        }
+    }
+}
+
+impl Findings {
+    /// Has the monitors compared with the registry's configuration. To be called after every reload
+    /// that was applied, once the registry has the new pools.
+    pub fn reconfigured(&self) {
+        self.0.reconfigured.notify_one();
+    }
+
+    /// Waits for the next call of [`Self::reconfigured`], one that came meanwhile included.
+    pub(super) async fn until_reconfigured(&self) {
+        self.0.reconfigured.notified().await;
+    }
+
+    /// What looks at this server have found; `None`: nobody looks at it.
+    pub(in crate::control) fn of(&self, server: &Arc<Server>) -> Option<Finding> {
+        let servers = self.0.servers.borrow();
+        servers
+            .get(&Arc::as_ptr(server))
+            .map(|(_, finding)| finding.clone())
+    }
+
+    /// How many servers of a pool take writes; `None`: nobody looks at them.
+    pub(in crate::control) fn writable(&self, pool: &Pool) -> Option<usize> {
+        let members = pool.members().iter();
+        let found: Vec<_> = members
+            .filter_map(|member| self.of(&member.server))
+            .collect();
+        let writable = found.iter().filter(|found| found.writable == Writable::Yes);
+        (!found.is_empty()).then(|| writable.count())
+    }
+
+    /// Changes what is known of a server; the first change makes it.
+    pub(super) fn update<T>(
+        &self,
+        server: &Arc<Server>,
+        change: impl FnOnce(&mut Finding) -> T,
+    ) -> T {
+        let mut servers = self.0.servers.borrow_mut();
+        let entry = servers.entry(Arc::as_ptr(server));
+        let new = || (Arc::downgrade(server), Finding::default());
+        change(&mut entry.or_insert_with(new).1)
+    }
+
+    /// Changes what is known of a pool's roles.
+    pub(super) fn update_roster<T>(
+        &self,
+        pool: &Arc<str>,
+        change: impl FnOnce(&mut Roster) -> T,
+    ) -> T {
+        let mut rosters = self.0.rosters.borrow_mut();
+        change(rosters.entry(Arc::clone(pool)).or_default())
+    }
+
+    /// Forgets everything about servers and pools that nobody looks at any more.
+    pub(super) fn retain(&self, is_looked_at: impl Fn(*const Server) -> bool) {
+        let mut servers = self.0.servers.borrow_mut();
+        servers.retain(|&server, _| is_looked_at(server));
+        let is_left = |pool: &Arc<str>| {
+            let mut servers = servers.values();
+            servers.any(|(server, _)| server.upgrade().is_some_and(|s| s.pool() == pool))
+        };
+        self.0.rosters.borrow_mut().retain(|pool, _| is_left(pool));
+    }
+}
+
+/// Whether a replica is read, as metrics and status tell it; `None`: it is no replica.
+pub(in crate::control) fn is_usable(server: &Server) -> Option<bool> {
+    (server.role() == Some(Role::Replica)).then(|| !server.is_lagging())
+}
+
+#[cfg(test)]
+impl Findings {
+    /// Makes a finding as if a look had found a replica behind by so much.
+    pub(in crate::control) fn pretend(&self, server: &Arc<Server>, lag: Duration) {
+        let seen = Seen {
+            is_writable: false,
+            replication: Replication::Behind(lag),
+        };
+        self.update(server, |finding| finding.note(Ok(seen), 1));
+    }
+}
