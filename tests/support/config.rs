@@ -31,6 +31,8 @@ struct Pool {
     name: String,
     lines: Vec<String>,
     health_check: Vec<String>,
+    mysql: Vec<String>,
+    mysql_users: Vec<Vec<String>>,
     servers: Vec<Server>,
 }
 
@@ -57,6 +59,16 @@ impl Config {
         empty.and_pool("web", servers).and_listener("web", "web")
     }
 
+    /// A mysql listener on a port of its own and the pool of this primary, `s0`, and replica, `s1`.
+    pub(crate) fn mysql(primary: SocketAddr, replica: SocketAddr) -> Self {
+        Self::to([primary, replica])
+            .server(0, "role = \"primary\"")
+            .server(1, "role = \"replica\"")
+            .listener("protocol = \"mysql\"")
+            // A replica is slow to answer on a machine that is busy with other tests.
+            .pool_mysql("replica_login_timeout = \"10s\"")
+    }
+
     /// One more pool, of servers `s0`, `s1`, … at these addresses.
     pub(crate) fn and_pool<A: Display>(
         mut self,
@@ -67,6 +79,8 @@ impl Config {
             name: name.to_owned(),
             lines: Vec::new(),
             health_check: Vec::new(),
+            mysql: Vec::new(),
+            mysql_users: Vec::new(),
             servers: Vec::new(),
         });
         for address in servers {
@@ -135,6 +149,19 @@ impl Config {
     /// A line for the last pool's `[pool.health_check]`.
     pub(crate) fn health_check(mut self, line: &str) -> Self {
         set(&mut self.pools.last_mut().unwrap().health_check, line);
+        self
+    }
+
+    /// A line for the last pool's `[pool.mysql]`.
+    pub(crate) fn pool_mysql(mut self, line: &str) -> Self {
+        set(&mut self.pools.last_mut().unwrap().mysql, line);
+        self
+    }
+
+    /// One more account of the last pool, with its secret.
+    pub(crate) fn mysql_user(mut self, name: &str, secret: &str) -> Self {
+        let lines = vec![format!("name = \"{name}\""), secret.to_owned()];
+        self.pools.last_mut().unwrap().mysql_users.push(lines);
         self
     }
 
@@ -272,6 +299,12 @@ impl Config {
             table(&mut text, "[[pool]]", &lines);
             if !pool.health_check.is_empty() {
                 table(&mut text, "[pool.health_check]", &pool.health_check);
+            }
+            if !pool.mysql.is_empty() {
+                table(&mut text, "[pool.mysql]", &pool.mysql);
+            }
+            for user in &pool.mysql_users {
+                table(&mut text, "[[pool.mysql.user]]", user);
             }
             for Server {
                 name,

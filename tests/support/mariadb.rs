@@ -1,12 +1,27 @@
 //! MariaDB servers of the tests' own, and its command line as a client.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::ports::Port;
+use super::sql_client::SqlClient;
 use super::wait::until;
+
+/// What is in every server's data directory from the beginning: `app` with the password `secret`
+/// may do everything, `repl` may replicate, and there is a database `shop`.
+const CONTENT: &str = "FLUSH PRIVILEGES;
+    CREATE DATABASE shop;
+    CREATE USER app@'%' IDENTIFIED BY 'secret';
+    GRANT ALL ON *.* TO app@'%' WITH GRANT OPTION;
+    CREATE USER repl@'%' IDENTIFIED BY 'repl';
+    GRANT REPLICATION SLAVE ON *.* TO repl@'%';";
 
 /// A server with a data directory of its own, in which `app` with the password `secret` may do
 /// everything, and a database `shop`.
@@ -15,63 +30,77 @@ pub(crate) struct MariaDb {
     child: Child,
     directory: TempDir,
     port: Port,
+    words: Vec<String>,
+}
+
+/// A primary, whose `server_id` is 1, and its replica, 2, which is read-only for everybody without
+/// more rights than most have.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Where writes belong.
+    pub(crate) primary: MariaDb,
+    /// Follows the primary by GTIDs.
+    pub(crate) replica: MariaDb,
 }
 
 impl MariaDb {
-    /// Starts a server with this `server_id` and these further options.
+    /// Starts a server with this `server_id` and these further options, and waits for it.
     #[track_caller]
     pub(crate) fn start(server_id: u32, options: &[&str]) -> Self {
+        let server = Self::spawn(server_id, options);
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// A primary and its replica, both with these further options.
+    #[track_caller]
+    pub(crate) fn pair(options: &[&str]) -> Pair {
+        let log = ["--log-bin=bin", "--gtid-strict-mode=1"];
+        let of_primary = [&log, options].concat();
+        let of_replica = [&of_primary[..], &["--read-only=1"]].concat();
+        let primary = Self::spawn(1, &of_primary);
+        let replica = Self::spawn(2, &of_replica);
+        primary.wait_until_it_answers();
+        replica.wait_until_it_answers();
+        replica.sql(&format!(
+            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='repl',
+             MASTER_PASSWORD='repl', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1;
+             START SLAVE",
+            primary.address().port()
+        ));
+        Pair { primary, replica }
+    }
+
+    fn spawn(server_id: u32, options: &[&str]) -> Self {
         let directory = TempDir::with_prefix("ringway-test-mariadb-").unwrap();
-        let data = format!("--datadir={}", directory.path().join("data").display());
-        let install = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-            .args([
-                "--skip-test-db",
-                "--user=root",
-                "--innodb-log-file-size=8M",
-                &data,
-            ])
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("mariadb-install-db (Debian: mariadb-server-core): {error}")
-            });
-        assert!(install.status.success(), "{install:?}");
+        let data = directory.path().join("data");
+        copy(template(), &data);
         let port = Port::reserve();
-        let child = Command::new("mariadbd")
-            .args([
-                "--no-defaults",
-                "--user=root",
-                "--bind-address=127.0.0.1",
-                &data,
-            ])
-            .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M"])
-            .arg("--max-allowed-packet=64M")
-            .arg(format!("--port={}", port.number()))
-            .arg(format!(
-                "--socket={}",
-                directory.path().join("socket").display()
-            ))
-            .arg(format!("--server-id={server_id}"))
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("mariadbd (Debian: mariadb-server-core): {error}"));
-        let server = Self {
-            child,
+        let socket = directory.path().join("socket");
+        let mut words = vec![
+            "--no-defaults".to_owned(),
+            "--user=root".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--datadir={}", data.display()),
+            format!("--socket={}", socket.display()),
+            format!("--port={}", port.number()),
+            format!("--server-id={server_id}"),
+            "--innodb-log-file-size=8M".to_owned(),
+            "--innodb-buffer-pool-size=16M".to_owned(),
+            "--innodb-flush-log-at-trx-commit=2".to_owned(),
+            "--max-allowed-packet=64M".to_owned(),
+        ];
+        words.extend(options.iter().map(|option| (*option).to_owned()));
+        Self {
+            child: run_server(&words),
             directory,
             port,
-        };
-        until("MariaDB answers", || {
-            server.run("SELECT 1").status.success()
-        });
-        server.sql(
-            "CREATE DATABASE shop;
-             CREATE USER app@'%' IDENTIFIED BY 'secret';
-             GRANT ALL ON *.* TO app@'%'",
-        );
-        server
+            words,
+        }
+    }
+
+    fn wait_until_it_answers(&self) {
+        until("MariaDB answers", || self.run("SELECT 1").status.success());
     }
 
     /// A primary of `server_id` 1, and its read-only replica of `server_id` 2.
@@ -112,6 +141,12 @@ impl MariaDb {
         self.port.v4()
     }
 
+    /// `app`, connected to it without a balancer between.
+    #[track_caller]
+    pub(crate) fn client(&self) -> SqlClient {
+        SqlClient::connect(self.address())
+    }
+
     /// Runs statements as its root, past everything; what they print.
     #[track_caller]
     pub(crate) fn sql(&self, statements: &str) -> String {
@@ -126,13 +161,23 @@ impl MariaDb {
         self.child.wait().unwrap();
     }
 
+    /// Starts it again after [`Self::kill`], as it was.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.child = run_server(&self.words);
+        self.wait_until_it_answers();
+    }
+
+    /// Stops and continues it, as a machine does that is stuck.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
     fn run(&self, statements: &str) -> Output {
+        let socket = self.directory.path().join("socket");
         Command::new("mariadb")
             .args(["--no-defaults", "-uroot", "--batch", "--skip-column-names"])
-            .arg(format!(
-                "--socket={}",
-                self.directory.path().join("socket").display()
-            ))
+            .arg(format!("--socket={}", socket.display()))
             .arg("--execute")
             .arg(statements)
             .output()
@@ -145,6 +190,151 @@ impl Drop for MariaDb {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+impl Pair {
+    /// The pair that the tests of one program share, which do not disturb each other.
+    #[track_caller]
+    pub(crate) fn shared() -> RwLockReadGuard<'static, Self> {
+        Self::of_this_program()
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same pair for a test that changes what others see of it; it has to leave it as it was.
+    #[track_caller]
+    pub(crate) fn alone() -> RwLockWriteGuard<'static, Self> {
+        Self::of_this_program()
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_this_program() -> &'static RwLock<Self> {
+        static PAIR: OnceLock<RwLock<Pair>> = OnceLock::new();
+        PAIR.get_or_init(|| {
+            let pair = MariaDb::pair(&[]);
+            pair.end_with_this_program();
+            RwLock::new(pair)
+        })
+    }
+
+    /// What is shared is never dropped. A shell waits for the end of its input, which comes when
+    /// this program is gone, however it went, and tidies up.
+    fn end_with_this_program(&self) {
+        let script = "cat; kill -KILL \"$1\" \"$2\"; rm -rf \"$3\" \"$4\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]);
+        for server in [&self.primary, &self.replica] {
+            command.arg(server.child.id().to_string());
+        }
+        for server in [&self.primary, &self.replica] {
+            command.arg(server.directory.path());
+        }
+        let janitor = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Its input ends with this program and not before.
+        std::mem::forget(janitor);
+    }
+
+    /// Waits until the replica has everything that the primary has.
+    #[track_caller]
+    pub(crate) fn replicate(&self) {
+        let position = self.primary.sql("SELECT @@gtid_binlog_pos");
+        let wait = format!("SELECT MASTER_GTID_WAIT('{}', 20)", position.trim());
+        assert_eq!(self.replica.sql(&wait), "0\n", "the replica follows");
+    }
+
+    /// Holds the replication back: the replica stays as it is until it is told otherwise.
+    #[track_caller]
+    pub(crate) fn hold_replication(&self) {
+        self.replicate();
+        self.replica.sql("STOP SLAVE SQL_THREAD");
+    }
+
+    /// Lets the replication go on, and waits for it.
+    #[track_caller]
+    pub(crate) fn release_replication(&self) {
+        self.replica.sql("START SLAVE SQL_THREAD");
+        self.replicate();
+    }
+}
+
+fn run_server(words: &[String]) -> Child {
+    Command::new("mariadbd")
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("mariadbd (Debian: mariadb-server-core): {error}"))
+}
+
+/// A data directory to be copied, which is a tenth of the work of making one. It is made once for
+/// each version of the server and kept with what cargo has built.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let version = Command::new("mariadbd").arg("--version").output();
+        let version = version
+            .unwrap_or_else(|error| panic!("mariadbd (Debian: mariadb-server-core): {error}"));
+        let name: String =
+            String::from_utf8_lossy(&[&version.stdout[..], CONTENT.as_bytes()].concat())
+                .bytes()
+                .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+                })
+                .to_string();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-{name}"));
+        if !kept.exists() {
+            make_template(&kept);
+        }
+        kept
+    })
+}
+
+fn make_template(kept: &Path) {
+    let made = TempDir::with_prefix_in("mariadb-", env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = format!("--datadir={}", made.path().display());
+    let options = [
+        "--no-defaults",
+        "--user=root",
+        "--innodb-log-file-size=8M",
+        &data,
+    ];
+    let install = Command::new("mariadb-install-db")
+        .args(options)
+        .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("mariadb-install-db (Debian: mariadb-server-core): {error}")
+        });
+    assert!(install.status.success(), "{install:?}");
+    let content = made.path().join("content.sql");
+    // One statement a line is what the server takes in this mode.
+    fs::write(&content, CONTENT.replace('\n', " ").replace("; ", ";\n")).unwrap();
+    let filled = Command::new("mariadbd")
+        .args(options)
+        .arg("--bootstrap")
+        .stdin(fs::File::open(&content).unwrap())
+        .output()
+        .unwrap();
+    assert!(filled.status.success(), "{filled:?}");
+    // If another program was faster, its template is as good.
+    let _ = fs::rename(made.path(), kept);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{copied:?}");
 }
 
 /// The command line of MariaDB as `app`, with this password, at this address.

@@ -32,21 +32,46 @@ impl<K: Kernel> Worker<K> {
         source: Source,
         reason: Reason,
     ) {
+        let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
         session.leg_mut(leg).intake.source = source;
         if session.conversation().is_leaving(leg) {
             return;
         }
-        if leg == CLIENT && source == Source::Lost {
-            return self.end(slot, Who::Client, reason);
+        if leg == CLIENT {
+            if source == Source::Lost {
+                return self.client_lost(slot, reason);
+            }
+            session.first_to_finish.get_or_insert(Who::Client);
+            session.progress_ms = now_ms;
         }
         self.recall_send(slot, leg);
+    }
+
+    /// The client's connection is lost. A server that is in the middle of its login is left
+    /// properly before the session ends: it would count an unfinished handshake against ringway.
+    fn client_lost(&mut self, slot: u32, reason: Reason) {
+        let session = &mut self.sessions[slot];
+        let login = session.conversation().login.as_ref();
+        let is_over = login.is_none_or(|login| login.is_finished());
+        if is_over || session.stage != Stage::Relaying {
+            return self.end(slot, Who::Client, reason);
+        }
+        let client = session.leg_mut(CLIENT);
+        client.intake.source = Source::Lost;
+        client.outlet.sink = Sink::Broken;
+        let line = &mut session.conversation_mut().lines[CLIENT];
+        line.own.clear();
+        let kernel = &mut self.kernel;
+        line.inbound.truncate(0, |buffer| kernel.release(buffer));
+        self.discard(slot, CLIENT);
+        self.converse(slot);
     }
 
     /// A peer takes no more. If it is a server, what it still says may tell why.
     pub(in crate::worker) fn hears_no_more(&mut self, slot: u32, leg: usize, reason: Reason) {
         if leg == CLIENT {
-            return self.end(slot, Who::Client, reason);
+            return self.client_lost(slot, reason);
         }
         let session = &mut self.sessions[slot];
         session.leg_mut(leg).outlet.sink = Sink::Broken;

@@ -70,7 +70,11 @@ impl<K: Kernel> Worker<K> {
             self.converse(slot);
         }
         if self.has_been_quiet(slot) {
-            return self.end(slot, Who::Ringway, Reason::IdleTimeout);
+            let reason = match self.sessions[slot].first_to_finish {
+                Some(_) => Reason::HalfCloseTimeout,
+                None => Reason::IdleTimeout,
+            };
+            return self.end(slot, Who::Ringway, reason);
         }
         self.reschedule(slot);
     }

@@ -1,0 +1,153 @@
+//! The MySQL port with the client libraries that people use: each does the same directly at a
+//! primary and through ringway, and cannot tell the difference, but by asking which server it is.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use self::support::{Balancer, Config, Pair, mariadb};
+
+/// Reads of one's own writes are on the replica, so that they go there and are the same as on the
+/// primary.
+fn balancer(pair: &Pair) -> Balancer {
+    let config = Config::mysql(pair.primary.address(), pair.replica.address());
+    Balancer::start(
+        &config
+            .pool_mysql("read_after_write = \"gtid\"")
+            .pool_mysql("gtid_wait = \"20s\""),
+    )
+}
+
+/// What `tests/all` has fetched.
+#[track_caller]
+fn fetched(what: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let path = target.join("clients").join(what);
+    assert!(
+        path.exists(),
+        "{} is missing: tests/all fetches it, from the package registries",
+        path.display()
+    );
+    path
+}
+
+fn script(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(path)
+}
+
+/// What a client prints, apart from where it was, and where it was.
+#[track_caller]
+fn outcome(output: &Output) -> (Vec<String>, Vec<String>) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (places, facts): (Vec<_>, Vec<_>) = lines
+        .lines()
+        .map(str::to_owned)
+        .partition(|line| line.starts_with("at "));
+    (facts, places)
+}
+
+/// Runs a client at the primary and through a balancer.
+#[track_caller]
+fn is_none_the_wiser(run: impl Fn(SocketAddr) -> Output) {
+    let pair = Pair::shared();
+    let (facts, places) = outcome(&run(pair.primary.address()));
+    assert!(facts.len() > 5, "{facts:?}");
+    assert!(
+        places.iter().all(|place| place.ends_with('1')),
+        "{places:?}"
+    );
+    let balancer = balancer(&pair);
+    let (through, split) = outcome(&run(balancer.address()));
+    assert_eq!(through, facts);
+    for place in split {
+        let expected = match place.contains("in transaction") {
+            true => '1',
+            false => '2',
+        };
+        assert!(place.ends_with(expected), "{place}");
+    }
+    let of = [("server", "s1")];
+    let sessions = balancer
+        .metrics()
+        .sum("ringway_server_sessions_opened_total", &of);
+    assert!(sessions >= 1.0);
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let program = command.get_program().to_owned();
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program:?}, which tests/all installs: {error}"))
+}
+
+fn python(client: &str, address: SocketAddr) -> Output {
+    run(Command::new("python3")
+        .arg(script("python").join(client))
+        .args([&address.port().to_string(), client.trim_end_matches(".py")])
+        .env("PYTHONPATH", fetched("python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+#[test]
+fn pymysql_is_none_the_wiser() {
+    is_none_the_wiser(|address| python("pymysql_client.py", address));
+}
+
+#[test]
+fn mysql_connector_python_is_none_the_wiser() {
+    is_none_the_wiser(|address| python("connector_client.py", address));
+}
+
+#[test]
+fn node_mysql2_is_none_the_wiser() {
+    is_none_the_wiser(|address| {
+        run(Command::new("node")
+            .arg(script("node/client.js"))
+            .args([&address.port().to_string(), "node_client"])
+            .arg(fetched("node/node_modules")))
+    });
+}
+
+#[test]
+fn mysql_async_is_none_the_wiser() {
+    is_none_the_wiser(|address| {
+        run(Command::new(fetched("rust/debug/ringway-test-client"))
+            .args([&address.port().to_string(), "rust_client"]))
+    });
+}
+
+#[test]
+fn the_command_line_of_mariadb_is_none_the_wiser() {
+    const SCRIPT: &str = "SELECT 'at', 'first', @@server_id;
+        SET @a = 5; SELECT @a + 1; DROP TABLE IF EXISTS cli;
+        CREATE TABLE cli (id INT AUTO_INCREMENT PRIMARY KEY, v LONGTEXT, d DECIMAL(9, 2));
+        INSERT INTO cli (v, d) VALUES ('one', 1.5), (NULL, NULL); SELECT LAST_INSERT_ID();
+        SELECT * FROM cli; SELECT 'at', 'reading', @@server_id;
+        BEGIN; INSERT INTO cli (v) VALUES ('gone'); SELECT COUNT(*) FROM cli;
+        SELECT 'at', 'in transaction', @@server_id; ROLLBACK; SELECT COUNT(*) FROM cli;
+        PREPARE p FROM 'SELECT v FROM cli WHERE id = ?'; SET @id = 1; EXECUTE p USING @id;
+        DEALLOCATE PREPARE p; INSERT INTO cli (v) VALUES (REPEAT('x', 17825792));
+        SELECT LENGTH(v), v FROM cli WHERE LENGTH(v) > 1000; DELETE FROM cli;
+        SELECT nothing FROM cli; SHOW WARNINGS; SHOW TABLES LIKE 'cli';
+        USE mysql; SELECT DATABASE(); SELECT 'at', 'the end', @@server_id";
+    is_none_the_wiser(|address| {
+        let mut output = mariadb(address, "secret", &["--force"], SCRIPT);
+        // One statement fails on purpose.
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(complaint.contains("ERROR 1054"), "{complaint}");
+        output.status = Default::default();
+        output.stdout = String::from_utf8(output.stdout)
+            .unwrap()
+            .replace("at\t", "at ")
+            .into_bytes();
+        output
+    });
+}

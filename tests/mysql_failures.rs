@@ -1,0 +1,397 @@
+//! A server of a MySQL session is lost, at every moment at which that matters: what its client sees
+//! of it, and that no statement runs twice.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use self::support::sql_client::{commands, line};
+use self::support::{
+    Balancer, Config, Login, MariaDb, Metrics, Pair, SqlClient, SqlError, eventually, quickly,
+    until,
+};
+
+const PRIMARY: &str = "1";
+const REPLICA: &str = "2";
+
+/// What is far below any timeout, and far above what an answer takes.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// `ER_OPTION_PREVENTS_STATEMENT`: only reads, now.
+const READ_ONLY: u16 = 1290;
+/// `CR_SERVER_LOST`
+const LOST: u16 = 2013;
+
+fn pair() -> Pair {
+    let pair = MariaDb::pair(&[]);
+    pair.primary
+        .sql("CREATE TABLE shop.t (id INT PRIMARY KEY, v TEXT)");
+    pair.replicate();
+    pair
+}
+
+fn config(pair: &Pair) -> Config {
+    Config::mysql(pair.primary.address(), pair.replica.address())
+}
+
+fn balancer(pair: &Pair) -> Balancer {
+    Balancer::start(&config(pair))
+}
+
+fn reads_at(client: &mut SqlClient) -> String {
+    client.row("SELECT @@server_id")
+}
+
+/// The number of the error that a server's loss was told with.
+#[track_caller]
+fn code<T: std::fmt::Debug>(answer: Result<T, SqlError>) -> u16 {
+    match answer {
+        Err(SqlError::Server(code, ..)) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sends a statement to a server that is stuck, and ends the server.
+fn lose(server: &mut MariaDb, client: &mut SqlClient, sql: &str) {
+    server.signal(Signal::SIGSTOP);
+    client.send(sql);
+    assert!(
+        client.is_silent_for(Duration::from_millis(300)),
+        "it is stuck"
+    );
+    server.kill();
+}
+
+#[test]
+fn the_replica_is_lost_while_nothing_runs() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+    pair.replica.kill();
+    for _ in 0..3 {
+        assert_eq!(quickly(AT_ONCE, || reads_at(&mut client)), PRIMARY);
+    }
+    client.run(&["INSERT INTO t VALUES (1, 'a')"]);
+    // New sessions do without it, and use it again once it is back.
+    let mut other = quickly(AT_ONCE, || SqlClient::connect(balancer.address()));
+    assert_eq!(reads_at(&mut other), PRIMARY);
+    pair.replica.start_again();
+    until("new sessions read there again", || {
+        reads_at(&mut SqlClient::connect(balancer.address())) == REPLICA
+    });
+    // A session whose password nobody knows stays as it is.
+    assert_eq!(reads_at(&mut client), PRIMARY);
+}
+
+#[test]
+fn an_account_of_the_configuration_gets_a_replica_again() {
+    let mut pair = pair();
+    let hash = pair.replica.sql("SELECT PASSWORD('secret')");
+    let known = config(&pair).mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
+    let balancer = Balancer::start(&known);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["SET @a = 7"]);
+    assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");
+    pair.replica.kill();
+    assert_eq!(client.row("SELECT @a, @@server_id"), "7 1");
+    pair.replica.start_again();
+    until("it reads there again", || reads_at(&mut client) == REPLICA);
+    assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");
+}
+
+#[test]
+fn a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.send("SELECT SLEEP(1), @@server_id");
+    until("it runs", || {
+        pair.replica
+            .sql("SHOW FULL PROCESSLIST")
+            .contains("SLEEP(1)")
+    });
+    pair.replica.kill();
+    let rows = client.results().unwrap();
+    assert_eq!(
+        rows.iter().map(|row| line(row)).collect::<Vec<_>>(),
+        ["0 1"]
+    );
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    // The same for a prepared statement.
+    pair.replica.start_again();
+    let mut client = eventually(|| {
+        let mut client = SqlClient::connect(balancer.address());
+        match reads_at(&mut client).as_str() {
+            REPLICA => Ok(client),
+            other => Err(format!("it reads at {other}")),
+        }
+    });
+    let read = client.prepare("SELECT SLEEP(1), @@server_id, ?");
+    client.send_execute(read.id, &["word"], true, 0);
+    until("it runs", || {
+        pair.replica
+            .sql("SHOW FULL PROCESSLIST")
+            .contains("SLEEP(1)")
+    });
+    pair.replica.kill();
+    let rows = client.executed().unwrap();
+    assert_eq!(line(&rows[0]), "0 1 word");
+}
+
+#[test]
+fn a_reply_that_has_begun_ends_in_an_error_or_a_close_and_is_never_a_mixture() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.send("SELECT REPEAT('r', 5000), @@server_id, SLEEP(0.002) FROM seq_1_to_100000");
+    // Some of the rows are out: the rest never comes.
+    let head = client.read_or_error().unwrap();
+    assert_eq!(head, [3], "the number of columns");
+    pair.replica.kill();
+    let rest = quickly(AT_ONCE, || client.rest_of_rows(3));
+    for row in &rest.0 {
+        assert!(line(row) == format!("{} 2 0", "r".repeat(5000)), "{row:?}");
+    }
+    assert!(rest.0.len() < 100_000);
+    match rest.1 {
+        SqlError::Lost => {}
+        SqlError::Server(code, ..) => {
+            assert_eq!(code, LOST);
+            assert_eq!(reads_at(&mut client), PRIMARY, "no leftovers");
+        }
+    }
+}
+
+#[test]
+fn a_read_only_transaction_is_lost_with_its_replica() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    for in_statement in [false, true] {
+        let mut client = eventually(|| {
+            let mut client = SqlClient::connect(balancer.address());
+            match reads_at(&mut client).as_str() {
+                REPLICA => Ok(client),
+                other => Err(format!("it reads at {other}")),
+            }
+        });
+        client.run(&["START TRANSACTION READ ONLY"]);
+        assert_eq!(client.row("SELECT COUNT(*), @@server_id FROM t"), "0 2");
+        if in_statement {
+            lose(&mut pair.replica, &mut client, "SELECT COUNT(*) FROM t");
+            assert_eq!(code(client.results()), LOST);
+        } else {
+            pair.replica.kill();
+            assert_eq!(code(client.ask("SELECT COUNT(*) FROM t")), LOST);
+        }
+        client.expect_end();
+        pair.replica.start_again();
+    }
+}
+
+#[test]
+fn a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    // Between two statements, in one, and while it is committed.
+    for (id, last) in [
+        (1, None),
+        (2, Some("INSERT INTO t VALUES (20, '')")),
+        (3, Some("COMMIT")),
+    ] {
+        let mut client = eventually(|| {
+            let mut client = Login::default()
+                .connect(balancer.address())
+                .map_err(|error| format!("{error:?}"))?;
+            let begun = client.ask("BEGIN");
+            begun.map(|_| client).map_err(|error| format!("{error:?}"))
+        });
+        client.run(&[&format!("INSERT INTO t VALUES ({id}, '')")]);
+        if let Some(sql) = last {
+            lose(&mut pair.primary, &mut client, sql);
+            assert_eq!(code(client.results()), LOST);
+        } else {
+            pair.primary.kill();
+            assert_eq!(code(client.ask("INSERT INTO t VALUES (10, '')")), LOST);
+        }
+        client.expect_end();
+        pair.primary.start_again();
+        assert_eq!(pair.primary.sql("SELECT COUNT(*) FROM shop.t"), "0\n");
+    }
+}
+
+#[test]
+fn a_write_is_never_repeated() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    lose(
+        &mut pair.primary,
+        &mut client,
+        "INSERT INTO t VALUES (1, '')",
+    );
+    assert_eq!(code(client.results()), LOST);
+    // Outside a transaction the session can still read.
+    assert_eq!(client.row("SELECT COUNT(*), @@server_id FROM t"), "0 2");
+    assert_eq!(client.error("INSERT INTO t VALUES (2, '')").0, READ_ONLY);
+    pair.primary.start_again();
+    assert_eq!(pair.primary.sql("SELECT COUNT(*) FROM shop.t"), "0\n");
+}
+
+#[test]
+fn without_the_primary_reads_go_on_and_writes_are_refused_at_once() {
+    let mut pair = pair();
+    pair.primary.sql("INSERT INTO shop.t VALUES (1, 'one')");
+    pair.replicate();
+    let balancer = balancer(&pair);
+    let mut old = SqlClient::connect(balancer.address());
+    let prepared = old.prepare("SELECT v FROM t WHERE id = ?");
+    assert_eq!(
+        line(&old.execute(prepared, &["1"], true).unwrap()[0]),
+        "one"
+    );
+    pair.primary.kill();
+    // New sessions log in by the replica.
+    let mut new = quickly(AT_ONCE, || SqlClient::connect(balancer.address()));
+    for client in [&mut old, &mut new] {
+        assert_eq!(client.row("SELECT v, @@server_id FROM t"), "one 2");
+        client.run(&["SET @a = 3", "USE shop"]);
+        assert_eq!(client.row("SELECT @a"), "3");
+        let (code, message) = quickly(AT_ONCE, || client.error("DELETE FROM t"));
+        assert_eq!(code, READ_ONLY);
+        assert!(message.contains("primary is away"), "{message}");
+        assert_eq!(client.error("SELECT * FROM t FOR UPDATE").0, READ_ONLY);
+        assert_eq!(client.error("BEGIN").0, READ_ONLY);
+        client.run(&["START TRANSACTION READ ONLY", "SELECT * FROM t", "COMMIT"]);
+        client.command(commands::PING, &[]);
+        client.done().unwrap();
+    }
+    assert_eq!(
+        line(&old.execute(prepared, &["1"], false).unwrap()[0]),
+        "one"
+    );
+    let refused = Login::default()
+        .user("app", "wrong")
+        .connect(balancer.address());
+    assert_eq!(code(refused), 1045);
+}
+
+#[test]
+fn a_session_that_lost_its_primary_is_sent_away_when_that_is_back() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    pair.primary.kill();
+    assert_eq!(client.error("DELETE FROM t").0, READ_ONLY);
+    let up = |metrics: &Metrics| metrics.sum("ringway_server_up", &[("server", "s0")]);
+    balancer.wait_for("the primary is down", |metrics| up(metrics) == 0.0);
+    assert_eq!(client.error("DELETE FROM t").0, READ_ONLY);
+    pair.primary.start_again();
+    balancer.wait_for("the primary is up", |metrics| up(metrics) == 1.0);
+    assert_eq!(reads_at(&mut client), REPLICA, "reads are not disturbed");
+    assert_eq!(code(client.ask("DELETE FROM t")), LOST);
+    client.expect_end();
+    let mut new = SqlClient::connect(balancer.address());
+    new.run(&["INSERT INTO t VALUES (1, '')"]);
+}
+
+#[test]
+fn without_any_server_there_is_a_proper_error() {
+    let mut pair = pair();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let mut busy = SqlClient::connect(balancer.address());
+    busy.send("SELECT SLEEP(600)");
+    until("it runs", || {
+        pair.replica
+            .sql("SHOW FULL PROCESSLIST")
+            .contains("SLEEP(600)")
+    });
+    pair.primary.kill();
+    pair.replica.kill();
+    assert_eq!(code(quickly(AT_ONCE, || busy.results())), LOST);
+    busy.expect_end();
+    // An idle session is told, or is closed.
+    quickly(AT_ONCE, || match client.ask("SELECT 1") {
+        Err(SqlError::Server(code, ..)) => assert_eq!(code, LOST),
+        Err(SqlError::Lost) => {}
+        Ok(rows) => panic!("{rows:?}"),
+    });
+    let refused = quickly(AT_ONCE, || Login::default().connect(balancer.address()));
+    let Err(SqlError::Server(code, _, message)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(code, 2003);
+    assert!(message.contains("server"), "{message}");
+}
+
+#[test]
+fn errors_of_a_server_that_is_overloaded_or_contended_are_passed_on() {
+    let pair = pair();
+    let balancer = balancer(&pair);
+    let mut one = SqlClient::connect(balancer.address());
+    let mut two = SqlClient::connect(balancer.address());
+    one.run(&["INSERT INTO t VALUES (1, ''), (2, '')"]);
+    // A deadlock.
+    one.run(&["BEGIN", "UPDATE t SET v = 'one' WHERE id = 1"]);
+    two.run(&["BEGIN", "UPDATE t SET v = 'two' WHERE id = 2"]);
+    one.send("UPDATE t SET v = 'one' WHERE id = 2");
+    two.send("UPDATE t SET v = 'two' WHERE id = 1");
+    let answers = [one.results(), two.results()];
+    let failed = answers
+        .into_iter()
+        .filter_map(Result::err)
+        .collect::<Vec<_>>();
+    assert!(
+        matches!(&failed[..], [SqlError::Server(1213, ..)]),
+        "{failed:?}"
+    );
+    // A lock that is not to be had.
+    one.run(&["ROLLBACK"]);
+    two.run(&["ROLLBACK", "SET innodb_lock_wait_timeout = 1"]);
+    one.run(&["BEGIN", "UPDATE t SET v = 'one' WHERE id = 1"]);
+    assert_eq!(two.error("UPDATE t SET v = 'two' WHERE id = 1").0, 1205);
+    one.run(&["ROLLBACK"]);
+    // No connection is left at the primary.
+    pair.primary.sql("SET GLOBAL max_connections = 10");
+    let mut all = Vec::new();
+    let refused = loop {
+        match Login::default().connect(balancer.address()) {
+            Ok(client) => all.push(client),
+            Err(error) => break error,
+        }
+        assert!(all.len() < 20);
+    };
+    assert!(matches!(refused, SqlError::Server(1040, ..)), "{refused:?}");
+    let up = balancer
+        .metrics()
+        .sum("ringway_server_up", &[("server", "s0")]);
+    assert_eq!(up, 1.0, "it is not down");
+    drop(all);
+    until("there is room again", || {
+        Login::default().connect(balancer.address()).is_ok()
+    });
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
+    let pair = pair();
+    let balancer = Balancer::start(&config(&pair).pool("half_close_timeout = \"1s\""));
+    let mut closed = 1;
+    for (sql, server) in [
+        ("SELECT SLEEP(600)", &pair.replica),
+        ("/* route:primary */ SELECT SLEEP(601)", &pair.primary),
+    ] {
+        let mut client = SqlClient::connect(balancer.address());
+        client.send(sql);
+        until("it runs", || {
+            server.sql("SHOW FULL PROCESSLIST").contains("SLEEP(60")
+        });
+        drop(client);
+        // It looks like one that has only finished sending.
+        balancer.wait_closed("ringway", "half_close_timeout", closed);
+        closed += 1;
+    }
+}

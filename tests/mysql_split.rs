@@ -1,0 +1,1042 @@
+//! The MySQL port over a real primary and its replica: what goes where, seen on the servers
+//! themselves, and what a client sees of it: nothing.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use self::support::sql_client::{commands, flags, line, status};
+use self::support::{
+    Balancer, Config, Login, MariaDb, Pair, SqlClient, SqlError, eventually, quickly, until,
+};
+
+/// The servers, as `@@server_id` tells them.
+const PRIMARY: &str = "1";
+const REPLICA: &str = "2";
+
+fn config(pair: &Pair) -> Config {
+    Config::mysql(pair.primary.address(), pair.replica.address())
+}
+
+fn balancer(pair: &Pair) -> Balancer {
+    Balancer::start(&config(pair))
+}
+
+/// A table of a test's own, on both servers.
+#[track_caller]
+fn table(pair: &Pair, name: &str, columns: &str) {
+    pair.primary.sql(&format!(
+        "DROP TABLE IF EXISTS shop.{name}; CREATE TABLE shop.{name} ({columns})"
+    ));
+    pair.replicate();
+}
+
+/// Where a plain read goes now.
+#[track_caller]
+fn reads_at(client: &mut SqlClient) -> String {
+    client.row("SELECT @@server_id")
+}
+
+#[test]
+fn every_statement_is_heard_by_the_servers_that_it_is_for() {
+    // What each is for: the primary, the replica, both, or nobody.
+    const STATEMENTS: &[(&str, &str)] = &[
+        ("r", "SELECT a FROM rules WHERE a = 5021"),
+        ("r", "(SELECT 1) UNION (SELECT 2)"),
+        ("r", "WITH c AS (SELECT 1) SELECT * FROM c"),
+        ("r", "VALUES (1), (2)"),
+        (
+            "r",
+            "SELECT SQL_NO_CACHE COUNT(*), MAX(a), CONCAT('x', a) FROM rules",
+        ),
+        ("r", "SELECT ';' AS `FOR UPDATE`, \"INTO\" -- INSERT"),
+        ("p", "SELECT * FROM rules FOR UPDATE"),
+        (
+            "p",
+            "SELECT * FROM (SELECT * FROM rules LOCK IN SHARE MODE) t",
+        ),
+        ("p", "SELECT 1 INTO @a"),
+        ("p", "SELECT @a := 1"),
+        ("p", "SELECT charge_card(5)"),
+        ("p", "SELECT shop.now()"),
+        (
+            "p",
+            "WITH c AS (SELECT 1) DELETE FROM rules WHERE a IN (SELECT * FROM c)",
+        ),
+        ("p", "SELECT LAST_INSERT_ID()"),
+        ("p", "SELECT @@identity"),
+        ("p", "SELECT CONNECTION_ID()"),
+        ("p", "SELECT GET_LOCK('rules', 0)"),
+        ("p", "SELECT IS_FREE_LOCK('rules')"),
+        ("p", "SELECT NEXT VALUE FOR numbers"),
+        ("p", "SELECT NEXTVAL(numbers)"),
+        ("p", "SELECT @@gtid_current_pos"),
+        ("p", "SELECT @@read_only"),
+        ("p", "SELECT @@global.max_connections"),
+        ("p", "SELECT COUNT(*) FROM information_schema.processlist"),
+        ("p", "SELECT COUNT(*) FROM mysql.user"),
+        ("r", "SELECT @@server_id, @@hostname"),
+        ("r", "SHOW TABLES"),
+        ("r", "SHOW CREATE TABLE rules"),
+        ("r", "SHOW SLAVE STATUS"),
+        ("p", "SHOW GLOBAL STATUS LIKE 'Uptime'"),
+        ("p", "SHOW VARIABLES LIKE 'port'"),
+        ("p", "SHOW PROCESSLIST"),
+        ("p", "SHOW MASTER STATUS"),
+        ("p", "SHOW BINARY LOGS"),
+        ("r", "EXPLAIN SELECT * FROM rules"),
+        ("r", "DESC rules"),
+        ("p", "EXPLAIN DELETE FROM rules"),
+        ("p", "ANALYZE SELECT * FROM rules"),
+        ("b", "SET NAMES utf8mb4"),
+        ("b", "SET @a = 5"),
+        (
+            "b",
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')",
+        ),
+        ("b", "USE shop"),
+        ("b", "PREPARE p FROM 'SELECT 1'"),
+        ("p", "SET @a = NOW()"),
+        ("p", "SET GLOBAL max_connections = 151"),
+        ("p", "SET sql_log_bin = 1"),
+        ("r", "START TRANSACTION READ ONLY"),
+        ("p", "START TRANSACTION"),
+        ("p", "BEGIN"),
+        ("p", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+        ("p", "CREATE TEMPORARY TABLE rules_of_mine (a INT)"),
+        ("p", "LOCK TABLES rules READ"),
+        ("p", "XA START 'rules'"),
+        ("p", "CALL nothing()"),
+        ("p", "EXECUTE nothing"),
+        ("p", "DO 1"),
+        ("p", "KILL QUERY 4000000000"),
+        ("n", "LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE rules"),
+        ("p", "INSERT INTO rules VALUES (1)"),
+        ("p", "REPLACE INTO rules VALUES (1)"),
+        ("p", "UPDATE rules SET a = 2"),
+        ("p", "DELETE FROM rules"),
+        ("p", "TRUNCATE TABLE rules"),
+        ("p", "CREATE TABLE IF NOT EXISTS rules (a INT)"),
+        ("p", "ANALYZE TABLE rules"),
+        ("p", "FLUSH TABLES"),
+        ("p", "SELECT 1; SELECT 2"),
+        ("p", "SELECT 1; DROP TABLE IF EXISTS nothing"),
+        ("p", "SELECT /*! 1 */"),
+        ("p", "SELECT /*M!100000 1 */"),
+        ("r", "SELECT /*! SQL_NO_CACHE */ 1"),
+        ("p", "SELECT 'open"),
+        ("p", "HANDLER rules OPEN"),
+        ("p", "/* route:primary */ SELECT 1"),
+        ("r", "/* route:replica */ SELECT @a"),
+        ("r", "/* route:replica */ SELECT shop.now()"),
+        ("p", "/* route:replica */ DELETE FROM rules"),
+        ("p", "/* route:replica */ SELECT 1 FOR UPDATE"),
+        (
+            "p",
+            "/* something else */ /* route:replica */ DELETE FROM rules",
+        ),
+        ("p", "any words at all"),
+    ];
+    let pair = Pair::alone();
+    table(&pair, "rules", "a INT");
+    pair.primary.sql("CREATE OR REPLACE SEQUENCE shop.numbers");
+    pair.replicate();
+    let balancer = balancer(&pair);
+    let many = Login::default().flag(flags::MULTI_STATEMENTS);
+    let mut client = many.connect(balancer.address()).unwrap();
+    let log =
+        "SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log; SET GLOBAL general_log =";
+    let servers = [("p", &pair.primary), ("r", &pair.replica)];
+    for (_, server) in servers {
+        server.sql(&format!("{log} ON"));
+    }
+    for (index, (_, sql)) in STATEMENTS.iter().enumerate() {
+        // What comes before has no effect on what comes after.
+        client.reset();
+        // Most of these go well, and none has to.
+        let _ = client.ask(&format!("{sql} /* statement {index}. */"));
+    }
+    let mut heard: BTreeMap<usize, String> = BTreeMap::new();
+    for (name, server) in servers {
+        server.sql("SET GLOBAL general_log = OFF");
+        let said = "SELECT DISTINCT REGEXP_SUBSTR(argument, '(?<=statement )[0-9]+(?=[.])')
+            FROM mysql.general_log
+            WHERE user_host LIKE 'app%' AND argument LIKE '%/* statement %'";
+        for index in server.sql(said).lines() {
+            heard
+                .entry(index.parse().unwrap())
+                .or_default()
+                .push_str(name);
+        }
+    }
+    for (index, (expected, sql)) in STATEMENTS.iter().enumerate() {
+        let heard = match heard.get(&index).map(String::as_str) {
+            None => "n",
+            Some("pr") => "b",
+            Some(one) => one,
+        };
+        assert_eq!(heard, *expected, "{sql}");
+    }
+}
+
+#[test]
+fn writes_are_the_primarys_and_reads_the_replicas() {
+    let pair = Pair::shared();
+    table(&pair, "kv", "k INT PRIMARY KEY, v TEXT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+    client.run(&["INSERT INTO kv VALUES (1, @@server_id), (2, 'x')"]);
+    client.run(&["UPDATE kv SET v = CONCAT(v, '!') WHERE k = 2"]);
+    pair.replicate();
+    assert_eq!(client.rows("SELECT k, v FROM kv ORDER BY k").len(), 2);
+    assert_eq!(client.row("SELECT v FROM kv WHERE k = 1"), PRIMARY);
+    assert_eq!(
+        client.row("SELECT v, @@server_id FROM kv WHERE k = 2"),
+        "x! 2"
+    );
+    // An error is an answer, and changes nothing.
+    assert_eq!(client.error("INSERT INTO kv VALUES (1, 'again')").0, 1062);
+    assert_eq!(client.error("SELECT nothing FROM kv").0, 1054);
+    assert_eq!(reads_at(&mut client), REPLICA);
+}
+
+#[test]
+fn a_transaction_stays_on_the_primary_and_sees_itself() {
+    let pair = Pair::shared();
+    table(&pair, "ledger", "a INT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    for (begin, end) in [("BEGIN", "COMMIT"), ("START TRANSACTION", "ROLLBACK")] {
+        client.run(&[begin, "INSERT INTO ledger VALUES (7)"]);
+        assert_ne!(client.status() & status::IN_TRANSACTION, 0);
+        assert_eq!(reads_at(&mut client), PRIMARY);
+        let own = client.row("SELECT COUNT(*) >= 1 FROM ledger");
+        assert_eq!(own, "1", "it reads its own rows");
+        client.run(&[end]);
+        assert_eq!(reads_at(&mut client), REPLICA);
+    }
+    // What commits by itself ends it, too.
+    client.run(&["BEGIN", "CREATE OR REPLACE TABLE ledger_2 (a INT)"]);
+    assert_eq!(reads_at(&mut client), REPLICA);
+    client.run(&["BEGIN", "COMMIT AND CHAIN"]);
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    client.run(&["ROLLBACK"]);
+    pair.replicate();
+    assert_eq!(client.row("SELECT COUNT(*) FROM ledger"), "1");
+}
+
+#[test]
+fn a_read_only_transaction_runs_on_the_replica() {
+    let pair = Pair::shared();
+    table(&pair, "seen", "a INT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["START TRANSACTION READ ONLY, WITH CONSISTENT SNAPSHOT"]);
+    assert_eq!(reads_at(&mut client), REPLICA);
+    pair.primary.sql("INSERT INTO shop.seen VALUES (1)");
+    pair.replicate();
+    assert_eq!(client.row("SELECT COUNT(*) FROM seen"), "0", "its snapshot");
+    assert_eq!(client.error("INSERT INTO seen VALUES (2)").0, 1792);
+    client.run(&["COMMIT"]);
+    assert_eq!(client.row("SELECT COUNT(*), @@server_id FROM seen"), "1 2");
+    client.run(&["INSERT INTO seen VALUES (3)"]);
+    // What connectors send for read-only connections.
+    client.run(&["SET SESSION TRANSACTION READ ONLY", "BEGIN"]);
+    assert_eq!(reads_at(&mut client), REPLICA);
+    client.run(&["COMMIT", "SET SESSION TRANSACTION READ WRITE", "BEGIN"]);
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    client.run(&["ROLLBACK"]);
+}
+
+#[test]
+fn without_autocommit_everything_is_the_primarys() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["SET autocommit = 0"]);
+    assert_eq!(client.status() & status::AUTOCOMMIT, 0);
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    client.run(&["COMMIT"]);
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    client.run(&["SET autocommit = 1"]);
+    assert_eq!(reads_at(&mut client), REPLICA);
+}
+
+#[test]
+fn the_state_of_the_session_is_the_same_on_both_servers() {
+    let pair = Pair::shared();
+    pair.primary.sql("CREATE DATABASE IF NOT EXISTS other");
+    pair.replicate();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let same = |client: &mut SqlClient, what: &str, value: &str| {
+        let asked = format!("SELECT {what}, @@server_id");
+        assert_eq!(client.row(&asked), format!("{value} 2"));
+        let asked = format!("/* route:primary */ {asked}");
+        assert_eq!(client.row(&asked), format!("{value} 1"));
+    };
+    client.run(&["SET @a = 5, time_zone = '+03:00', NAMES latin1"]);
+    same(&mut client, "@a", "5");
+    same(&mut client, "@@session.time_zone", "+03:00");
+    same(&mut client, "@@character_set_client", "latin1");
+    client.run(&["USE other"]);
+    same(&mut client, "DATABASE()", "other");
+    client.command(commands::INIT_DB, b"shop");
+    client.done().unwrap();
+    same(&mut client, "DATABASE()", "shop");
+    client.command(commands::INIT_DB, b"nowhere");
+    assert!(matches!(client.done(), Err(SqlError::Server(1049, ..))));
+    same(&mut client, "DATABASE()", "shop");
+    assert_eq!(client.error("SET nothing = 1").0, 1193);
+    same(&mut client, "@a", "5");
+    // A text that both have prepared runs on the primary, which alone knows what it does.
+    client.run(&["PREPARE p FROM 'SELECT @@server_id + ?'"]);
+    assert_eq!(client.row("EXECUTE p USING @a"), "6");
+    client.reset();
+    same(&mut client, "@a", "NULL");
+    same(&mut client, "@@character_set_client", "utf8mb4");
+    assert_eq!(client.error("EXECUTE p USING @a").0, 1243);
+}
+
+#[test]
+fn a_variable_that_only_the_primary_has_is_read_there() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["SELECT 17 INTO @a"]);
+    assert_eq!(client.row("SELECT @a, @@server_id"), "17 1");
+    assert_eq!(reads_at(&mut client), REPLICA);
+    client.run(&["SET @b = UUID()"]);
+    assert_eq!(client.row("SELECT LENGTH(@b), @@server_id"), "36 1");
+}
+
+#[test]
+fn what_only_the_primarys_connection_has_keeps_the_session_there_until_it_is_given_up() {
+    let pair = Pair::shared();
+    table(&pair, "shelf", "a INT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let pins: &[(&[&str], &[&str])] = &[
+        (
+            &["CREATE TEMPORARY TABLE mine (a INT)"],
+            &["DROP TEMPORARY TABLE mine"],
+        ),
+        (&["LOCK TABLES shelf WRITE"], &["UNLOCK TABLES"]),
+        (
+            &["SELECT GET_LOCK('shelf', 1)"],
+            &["SELECT RELEASE_LOCK('shelf')"],
+        ),
+        (
+            &["SELECT GET_LOCK('a', 1)", "SELECT GET_LOCK('b', 1)"],
+            &["SELECT RELEASE_ALL_LOCKS()"],
+        ),
+        (&["XA START 'x'"], &["XA END 'x'", "XA ROLLBACK 'x'"]),
+        (
+            &["SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
+            &["SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"],
+        ),
+    ];
+    for (pin, release) in pins {
+        client.run(pin);
+        assert_eq!(reads_at(&mut client), PRIMARY, "after {pin:?}");
+        client.run(release);
+        assert_eq!(reads_at(&mut client), REPLICA, "after {release:?}");
+        client.run(pin);
+        client.reset();
+        assert_eq!(reads_at(&mut client), REPLICA, "after {pin:?} and a reset");
+    }
+}
+
+#[test]
+fn questions_about_the_last_statement_go_where_it_ran() {
+    let pair = Pair::shared();
+    table(&pair, "news", "a TINYINT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["INSERT IGNORE INTO news VALUES (1), (2), (900)"]);
+    let warnings = client.rows("SHOW WARNINGS");
+    assert_eq!(warnings[0][1].as_deref(), Some("1264"), "the primary's");
+    client.run(&["UPDATE news SET a = a + 1 WHERE a < 3"]);
+    assert_eq!(client.row("SELECT ROW_COUNT()"), "2");
+    pair.replicate();
+    client.run(&["SELECT CAST('x7' AS SIGNED)"]);
+    let warnings = client.rows("SHOW WARNINGS");
+    assert_eq!(warnings[0][1].as_deref(), Some("1292"), "the replica's");
+    assert_eq!(client.row("SELECT @@warning_count"), "1");
+    client.run(&["SELECT SQL_CALC_FOUND_ROWS a FROM news LIMIT 1"]);
+    assert_eq!(client.row("SELECT FOUND_ROWS()"), "3");
+    assert_eq!(client.error("SELECT nothing").0, 1054);
+    assert_eq!(line(&client.rows("SHOW ERRORS")[0][1..2]), "1054");
+}
+
+#[test]
+fn the_last_insert_id_is_the_sessions_own() {
+    let pair = Pair::shared();
+    table(&pair, "orders", "id INT AUTO_INCREMENT PRIMARY KEY, a INT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let mut other = SqlClient::connect(balancer.address());
+    client.run(&["INSERT INTO orders (a) VALUES (10)"]);
+    other.run(&["INSERT INTO orders (a) VALUES (20)"]);
+    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.row("SELECT LAST_INSERT_ID()"), "1");
+    assert_eq!(other.row("SELECT @@identity, LAST_INSERT_ID()"), "2 2");
+}
+
+#[test]
+fn multi_statements_and_multi_results_come_whole_and_from_the_primary() {
+    let pair = Pair::shared();
+    pair.primary
+        .client()
+        .run(&["CREATE OR REPLACE PROCEDURE three()
+        BEGIN SELECT 1; SELECT 2, @@server_id; SELECT 3; END"]);
+    let balancer = balancer(&pair);
+    let many = Login::default().flag(flags::MULTI_STATEMENTS);
+    let mut client = many.connect(balancer.address()).unwrap();
+    let rows = client.rows("SELECT @@server_id; DO 1; SELECT 5");
+    assert_eq!(
+        rows.iter().map(|row| line(row)).collect::<Vec<_>>(),
+        ["1", "5"]
+    );
+    let rows = client.rows("CALL three()");
+    assert_eq!(
+        rows.iter().map(|row| line(row)).collect::<Vec<_>>(),
+        ["1", "2 1", "3"]
+    );
+    // Who has not asked for it gets the server's error, and no hidden second statement runs.
+    let mut plain = SqlClient::connect(balancer.address());
+    assert_eq!(plain.error("SELECT 1; DROP TABLE nothing").0, 1064);
+    assert_eq!(reads_at(&mut plain), REPLICA);
+}
+
+#[test]
+fn prepared_statements_run_where_their_text_belongs() {
+    let pair = Pair::shared();
+    table(&pair, "prepared", "id INT PRIMARY KEY, v TEXT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let write = client.prepare("INSERT INTO prepared VALUES (?, ?)");
+    let read = client.prepare("SELECT @@server_id, v FROM prepared WHERE id = ?");
+    client.execute(write, &["1", "one"], true).unwrap();
+    client.execute(write, &["2", "two"], false).unwrap();
+    pair.replicate();
+    let execute = |client: &mut SqlClient, id: &str, first| {
+        line(&client.execute(read, &[id], first).unwrap()[0])
+    };
+    assert_eq!(execute(&mut client, "1", true), "2 one");
+    assert_eq!(execute(&mut client, "2", false), "2 two");
+    // In a transaction the same statement is the primary's, which has not heard the types yet.
+    client.run(&["BEGIN"]);
+    assert_eq!(execute(&mut client, "2", false), "1 two");
+    client.run(&["COMMIT"]);
+    assert_eq!(execute(&mut client, "1", false), "2 one");
+    // A prepared BEGIN counts.
+    let begin = client.prepare("BEGIN");
+    client.execute(begin, &[], false).unwrap();
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    client.run(&["ROLLBACK"]);
+    // Closed at both; the id is unknown from then on.
+    client.command(commands::STMT_CLOSE, &read.id.to_le_bytes());
+    let gone = client.execute(read, &["1"], true);
+    assert!(matches!(gone, Err(SqlError::Server(1243, ..))), "{gone:?}");
+    assert_eq!(reads_at(&mut client), REPLICA);
+    assert!(client.try_prepare("SELECT nothing FROM prepared").is_err());
+}
+
+#[test]
+fn cursors_and_long_data_stay_with_their_statement() {
+    let pair = Pair::shared();
+    table(&pair, "pages", "id INT PRIMARY KEY, v LONGTEXT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let write = client.prepare("INSERT INTO pages VALUES (1, ?)");
+    for part in ["long ", "data"] {
+        let arguments = [&write.id.to_le_bytes()[..], &[0, 0], part.as_bytes()].concat();
+        client.command(commands::STMT_SEND_LONG_DATA, &arguments);
+    }
+    // The value has been sent before: only its type is told.
+    let arguments = [&write.id.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, 1, 253, 0]].concat();
+    client.command(commands::STMT_EXECUTE, &arguments);
+    client.done().unwrap();
+    client.run(&["INSERT INTO pages VALUES (2, 'b'), (3, 'c')"]);
+    pair.replicate();
+    let read = client.prepare("SELECT id, v, @@server_id FROM pages ORDER BY id");
+    client.send_execute(read.id, &[], false, 1);
+    let types = client.cursor().unwrap();
+    let first = client.fetch(read.id, &types, 2).unwrap();
+    assert_eq!(line(&first[0][..2]), "1 long data");
+    let rest = client.fetch(read.id, &types, 2).unwrap();
+    assert_eq!(line(&rest[0][..2]), "3 c");
+    assert_ne!(client.status() & status::LAST_ROW_SENT, 0);
+    client.command(commands::STMT_RESET, &read.id.to_le_bytes());
+    client.done().unwrap();
+    assert_eq!(reads_at(&mut client), REPLICA);
+}
+
+#[test]
+fn pipelined_commands_are_answered_in_their_order() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    let asked: Vec<_> = (0..60)
+        .map(|number| match number % 3 {
+            0 => format!("SELECT {number}"),
+            1 => format!("SELECT {number} FOR UPDATE"),
+            _ => format!("SELECT {number}, LAST_INSERT_ID()"),
+        })
+        .collect();
+    for sql in &asked {
+        client.send(sql);
+    }
+    for number in 0..60 {
+        // Each reply counts its packets from 1.
+        client.expect_number(1);
+        let rows = client.results().unwrap();
+        assert_eq!(rows[0][0].as_deref(), Some(number.to_string().as_str()));
+    }
+}
+
+#[test]
+fn after_a_write_a_session_reads_the_primary_for_a_time() {
+    let pair = Pair::alone();
+    table(&pair, "fresh", "a INT");
+    let lasting = config(&pair).pool_mysql("read_after_write = \"1h\"");
+    let balancer = Balancer::start(&lasting);
+    let mut client = SqlClient::connect(balancer.address());
+    let mut other = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+    pair.hold_replication();
+    client.run(&["INSERT INTO fresh VALUES (1)"]);
+    assert_eq!(client.row("SELECT COUNT(*), @@server_id FROM fresh"), "1 1");
+    assert_eq!(
+        client.row("/* route:replica */ SELECT COUNT(*), @@server_id FROM fresh"),
+        "0 2"
+    );
+    assert_eq!(other.row("SELECT COUNT(*), @@server_id FROM fresh"), "0 2");
+    pair.release_replication();
+    drop((client, other, balancer));
+
+    let brief = config(&pair).pool_mysql("read_after_write = \"200ms\"");
+    let balancer = Balancer::start(&brief);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["INSERT INTO fresh VALUES (2)"]);
+    until("it reads the replica again", || {
+        reads_at(&mut client) == REPLICA
+    });
+}
+
+#[test]
+fn with_gtids_a_session_reads_the_replica_once_that_has_what_it_wrote() {
+    let pair = Pair::alone();
+    table(&pair, "awaited", "a INT");
+    let config = config(&pair)
+        .pool_mysql("read_after_write = \"gtid\"")
+        .pool_mysql("gtid_wait = \"100ms\"");
+    let balancer = Balancer::start(&config);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+    for number in 1..=20 {
+        client.run(&[&format!("INSERT INTO awaited VALUES ({number})")]);
+        let own = client.row("SELECT COUNT(*) FROM awaited");
+        assert_eq!(own, number.to_string(), "its own writes");
+    }
+    until("the replica is used", || reads_at(&mut client) == REPLICA);
+
+    pair.hold_replication();
+    client.run(&["BEGIN", "INSERT INTO awaited VALUES (21)", "COMMIT"]);
+    assert_eq!(
+        client.row("SELECT COUNT(*), @@server_id FROM awaited"),
+        "21 1"
+    );
+    let hinted = "/* route:replica */ SELECT COUNT(*), @@server_id FROM awaited";
+    assert_eq!(client.row(hinted), "20 2");
+    pair.release_replication();
+    assert_eq!(
+        client.row("SELECT COUNT(*), @@server_id FROM awaited"),
+        "21 2"
+    );
+}
+
+#[test]
+fn statements_and_results_around_16_mib_come_whole() {
+    const FULL: usize = 0xFF_FFFF;
+    let pair = Pair::shared();
+    // Only the primary keeps them; neither the binary log nor a replica.
+    pair.primary
+        .sql("CREATE OR REPLACE TABLE shop.big (id INT PRIMARY KEY, v LONGTEXT) ENGINE = MyISAM");
+    pair.replicate();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["SET sql_log_bin = 0"]);
+    assert_eq!(client.row("/* route:primary */ SELECT 1"), "1");
+    let flat_kib = balancer.process().resident_kib();
+    let sizes = [FULL - 2, FULL - 1, FULL, FULL + 1, FULL + 2, 2 * FULL];
+    for (id, size) in sizes.into_iter().enumerate() {
+        // The payload of a query is one byte more than its text.
+        let frame = format!("REPLACE INTO big VALUES ({id}, '')").len() + 1;
+        let value = "v".repeat(size - frame);
+        client.run(&[&format!("REPLACE INTO big VALUES ({id}, '{value}')")]);
+        assert_eq!(
+            client.row("SELECT @@server_id"),
+            REPLICA,
+            "after {size} bytes"
+        );
+        // A row's payload begins with four or five bytes of length.
+        let stored = client.row(&format!(
+            "/* route:primary */ SELECT v FROM big WHERE id = {id}"
+        ));
+        assert!(stored == value, "{size} bytes differ");
+        for head in [4, 9] {
+            let wanted = size - head;
+            let sql = format!("SELECT REPEAT('r', {wanted})");
+            assert_eq!(client.row(&sql).len(), wanted);
+            assert_eq!(
+                client.row("SELECT @@server_id"),
+                REPLICA,
+                "after {wanted} bytes"
+            );
+        }
+        let comment = "c".repeat(size - "SELECT @@server_id /**/".len() - 1);
+        let long = client.row(&format!("SELECT @@server_id /*{comment}*/"));
+        assert_eq!(long, PRIMARY, "what is too long is not read");
+    }
+    let grown_kib = balancer.process().resident_kib().saturating_sub(flat_kib);
+    assert!(grown_kib < 8 * 1024, "ringway has grown by {grown_kib} KiB");
+}
+
+#[test]
+fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    // 64 KiB of payload: a byte for the command, and the text.
+    for (len, server) in [(65_534, REPLICA), (65_535, REPLICA), (65_536, PRIMARY)] {
+        let padding = "c".repeat(len - "SELECT @@server_id /**/".len());
+        let sql = format!("SELECT @@server_id /*{padding}*/");
+        assert_eq!(sql.len(), len);
+        assert_eq!(client.row(&sql), server, "{len} bytes");
+    }
+}
+
+#[test]
+fn files_of_clients_are_denied_and_allowed() {
+    let pair = Pair::shared();
+    table(&pair, "loaded", "a INT");
+    for server in [&pair.primary, &pair.replica] {
+        server.sql("SET GLOBAL local_infile = ON");
+    }
+    let files = Login::default().flag(flags::LOCAL_FILES);
+    let load = "LOAD DATA LOCAL INFILE 'numbers' INTO TABLE loaded";
+    {
+        let balancer = balancer(&pair);
+        let mut client = files.connect(balancer.address()).unwrap();
+        let (code, message) = client.error(load);
+        assert_eq!(code, 1148);
+        assert!(message.contains("local_infile"), "{message}");
+        assert_eq!(reads_at(&mut client), REPLICA);
+    }
+    let allowing = config(&pair).pool_mysql("local_infile = true");
+    let balancer = Balancer::start(&allowing);
+    let mut client = files.connect(balancer.address()).unwrap();
+    client.send(load);
+    let request = client.read_or_error().unwrap();
+    assert_eq!(request, b"\xFBnumbers");
+    client.write(b"1\n2\n");
+    client.write(b"3\n");
+    client.write(b"");
+    client.done().unwrap();
+    // The same with no bytes at all.
+    client.send(load);
+    assert_eq!(client.read_or_error().unwrap(), b"\xFBnumbers");
+    client.write(b"");
+    client.done().unwrap();
+    pair.replicate();
+    assert_eq!(
+        client.row("SELECT COUNT(*), SUM(a), @@server_id FROM loaded"),
+        "3 6 2"
+    );
+    // Who has not offered it is refused by the server.
+    let mut plain = SqlClient::connect(balancer.address());
+    let direct = pair.primary.client().error(load);
+    assert_eq!(plain.error(load), direct);
+}
+
+#[test]
+fn a_session_is_killed_by_the_id_that_its_client_knows() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let mut killer = SqlClient::connect(balancer.address());
+    let mut victim = SqlClient::connect(balancer.address());
+    let id = victim.thread_id();
+    assert_eq!(victim.row("SELECT CONNECTION_ID()"), id.to_string());
+    // A statement on the primary, then one on the replica.
+    for (sql, server) in [
+        ("/* route:primary */ SELECT SLEEP(600)", &pair.primary),
+        ("SELECT SLEEP(601)", &pair.replica),
+    ] {
+        victim.send(sql);
+        wait_for_statement(server, sql);
+        killer.run(&[&format!("KILL QUERY {id}")]);
+        let ended = quickly(Duration::from_secs(10), || victim.results());
+        match ended {
+            Ok(rows) => assert_eq!(line(&rows[0]), "1", "an interrupted sleep"),
+            Err(SqlError::Server(code, ..)) => assert_eq!(code, 1317),
+            Err(SqlError::Lost) => panic!("only the statement was to end"),
+        }
+        assert_eq!(reads_at(&mut victim), REPLICA);
+    }
+    // The connection, while it runs something on either, and while it is idle.
+    for sql in [
+        Some("SELECT SLEEP(602)"),
+        Some("/* route:primary */ SELECT SLEEP(603)"),
+        None,
+    ] {
+        let mut victim = SqlClient::connect(balancer.address());
+        if let Some(sql) = sql {
+            victim.send(sql);
+            let on_replica = !sql.contains("primary");
+            wait_for_statement(
+                if on_replica {
+                    &pair.replica
+                } else {
+                    &pair.primary
+                },
+                sql,
+            );
+        }
+        killer.run(&[&format!("KILL {}", victim.thread_id())]);
+        quickly(Duration::from_secs(10), || victim.expect_end());
+        for server in [&pair.primary, &pair.replica] {
+            until("nothing of it is left", || {
+                !server.sql("SHOW FULL PROCESSLIST").contains("SLEEP(60")
+            });
+        }
+    }
+    assert_eq!(killer.error("KILL 4000000000").0, 1094);
+    let mut victim = SqlClient::connect(balancer.address());
+    killer.command(commands::PROCESS_KILL, &victim.thread_id().to_le_bytes());
+    killer.done().unwrap();
+    quickly(Duration::from_secs(10), || victim.expect_end());
+    assert_eq!(reads_at(&mut killer), REPLICA);
+}
+
+#[track_caller]
+fn wait_for_statement(server: &MariaDb, sql: &str) {
+    let (_, call) = sql.split_once("SELECT ").unwrap();
+    until("it runs", || {
+        server.sql("SHOW FULL PROCESSLIST").contains(call)
+    });
+}
+
+#[test]
+fn another_user_on_the_same_connection_is_as_after_a_login() {
+    let pair = Pair::shared();
+    pair.primary.sql(
+        "CREATE OR REPLACE USER other@'%' IDENTIFIED BY 'words'; GRANT ALL ON shop.* TO other@'%'",
+    );
+    pair.replicate();
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["SET @a = 1", "CREATE TEMPORARY TABLE mine (a INT)"]);
+    client.change_user("other", "words").unwrap();
+    assert_eq!(
+        client.row("SELECT CURRENT_USER(), @@server_id, @a"),
+        "other@% 2 NULL"
+    );
+    let at_primary = "/* route:primary */ SELECT CURRENT_USER(), @@server_id, @a";
+    assert_eq!(client.row(at_primary), "other@% 1 NULL");
+    client.change_user("app", "secret").unwrap();
+    assert_eq!(client.row("SELECT CURRENT_USER()"), "app@%");
+    // A wrong password ends the connection, as a server does it.
+    let refused = client.change_user("other", "wrong");
+    assert!(
+        matches!(refused, Err(SqlError::Server(1045, ..))),
+        "{refused:?}"
+    );
+    assert!(client.ask("SELECT 1").is_err());
+}
+
+#[test]
+fn commands_that_are_no_statements_are_answered() {
+    let pair = Pair::shared();
+    table(&pair, "fields", "first INT, second TEXT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::connect(balancer.address());
+    client.command(commands::PING, &[]);
+    client.done().unwrap();
+    client.command(commands::STATISTICS, &[]);
+    let told = client.read_or_error().unwrap();
+    assert!(
+        String::from_utf8_lossy(&told).starts_with("Uptime: "),
+        "{told:?}"
+    );
+    client.command(commands::FIELD_LIST, b"fields\0");
+    let mut columns = 0;
+    while client.read_or_error().unwrap()[0] != 0xFE {
+        columns += 1;
+    }
+    assert_eq!(columns, 2);
+    for unknown in [0x00, 0x7F, 0xFB] {
+        client.command(unknown, b"whatever");
+        assert!(matches!(client.done(), Err(SqlError::Server(1047, ..))));
+    }
+    // A statement that does not exist.
+    client.command(commands::STMT_FETCH, &[9, 0, 0, 0, 1, 0, 0, 0]);
+    assert!(matches!(client.done(), Err(SqlError::Server(1243, ..))));
+    client.command(commands::QUERY, b"");
+    assert!(matches!(client.done(), Err(SqlError::Server(1065, ..))));
+    assert_eq!(reads_at(&mut client), REPLICA);
+    client.command(commands::QUIT, &[]);
+    client.expect_end();
+}
+
+#[test]
+fn for_an_account_of_the_configuration_the_replica_is_opened_when_it_is_needed() {
+    let pair = Pair::shared();
+    pair.primary.sql("CREATE DATABASE IF NOT EXISTS second");
+    pair.replicate();
+    let hash = pair.replica.sql("SELECT PASSWORD('secret')");
+    let known = config(&pair).mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
+    let balancer = Balancer::start(&known);
+    let mut client = SqlClient::connect(balancer.address());
+    // The replica is told what was said before it was there.
+    client.run(&[
+        "SET @a = 5",
+        "USE second",
+        "SET time_zone = '+05:00'",
+        "DO 1",
+    ]);
+    let opened = |balancer: &Balancer| {
+        let of = [("server", "s1")];
+        balancer
+            .metrics()
+            .sum("ringway_server_sessions_opened_total", &of)
+    };
+    assert_eq!(opened(&balancer), 0.0, "nothing was read yet");
+    let seen = client.row("SELECT @a, DATABASE(), @@time_zone, @@server_id");
+    assert_eq!(seen, "5 second +05:00 2");
+    assert_eq!(opened(&balancer), 1.0);
+    let refused = Login::default()
+        .user("app", "wrong")
+        .connect(balancer.address());
+    assert!(
+        matches!(refused, Err(SqlError::Server(1045, ..))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn chosen_accounts_are_sent_past_the_splitting() {
+    let pair = Pair::shared();
+    let config = config(&pair).pool_mysql("primary_only_users = [\"app\"]");
+    let balancer = Balancer::start(&config);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(
+        client.row("/* route:replica */ SELECT @@server_id"),
+        PRIMARY
+    );
+}
+
+#[test]
+fn only_so_many_clients_may_be_logging_in() {
+    let pair = Pair::shared();
+    let config = config(&pair).pool_mysql("max_unauthenticated_sessions = 2");
+    let balancer = Balancer::start(&config);
+    let waiting = [(); 2].map(|()| SqlClient::greeted(balancer.address()).unwrap());
+    let refused = Login::default().connect(balancer.address());
+    assert!(
+        matches!(refused, Err(SqlError::Server(1040, ..))),
+        "{refused:?}"
+    );
+    balancer.wait_closed("operator", "too_many_logins", 1);
+    drop(waiting);
+    let mut client = eventually(|| {
+        let connected = Login::default().connect(balancer.address());
+        connected.map_err(|error| format!("{error:?}"))
+    });
+    // Who has logged in is not counted.
+    let _others = [(); 2].map(|()| SqlClient::greeted(balancer.address()).unwrap());
+    assert_eq!(reads_at(&mut client), REPLICA);
+}
+
+#[test]
+fn a_login_that_takes_too_long_is_ended() {
+    let pair = Pair::shared();
+    let config = config(&pair)
+        .pool_mysql("replica_login_timeout = \"300ms\"")
+        .pool_mysql("login_timeout = \"300ms\"");
+    let balancer = Balancer::start(&config);
+    let mut silent = SqlClient::greeted(balancer.address()).unwrap();
+    let mut halfway = SqlClient::greeted(balancer.address()).unwrap();
+    halfway.stream().write_all(b"\x40\x00\x00\x01\x05").unwrap();
+    quickly(Duration::from_secs(10), || {
+        silent.expect_end();
+        halfway.expect_end();
+    });
+    balancer.wait_closed("client", "login_timeout", 2);
+    let mut client = SqlClient::connect(balancer.address());
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(
+        reads_at(&mut client),
+        REPLICA,
+        "a login that is over has no end"
+    );
+}
+
+/// Handshakes that were not finished, by primary and replica. Of these servers take note, and block
+/// who has too many of them.
+fn unfinished(pair: &Pair) -> [String; 2] {
+    let counter = "SHOW GLOBAL STATUS LIKE 'Aborted_connects_preauth'";
+    [&pair.primary, &pair.replica].map(|server| server.sql(counter))
+}
+
+#[test]
+fn port_scans_never_block_the_balancer_at_the_servers() {
+    let pair = Pair::alone();
+    let before = unfinished(&pair);
+    let balancer = balancer(&pair);
+    for round in 0..9 {
+        let mut scan = TcpStream::connect(balancer.address()).unwrap();
+        match round % 3 {
+            0 => {}
+            1 => drop(SqlClient::greeted(balancer.address()).unwrap()),
+            _ => scan.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap(),
+        }
+    }
+    let wrong = Login::default()
+        .user("app", "wrong")
+        .connect(balancer.address());
+    assert!(
+        matches!(wrong, Err(SqlError::Server(1045, ..))),
+        "{wrong:?}"
+    );
+    balancer.wait_active(0);
+    assert_eq!(unfinished(&pair), before);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+    // The same without a balancer.
+    drop(SqlClient::greeted(pair.primary.address()).unwrap());
+    until("the server takes note", || {
+        unfinished(&pair)[0] != before[0]
+    });
+}
+
+#[test]
+fn a_login_that_is_cut_off_anywhere_is_finished_at_the_servers() {
+    let pair = Pair::alone();
+    let before = unfinished(&pair);
+    let balancer = balancer(&pair);
+    let whole = |client: &SqlClient| {
+        let response = Login::default().response(client.scramble());
+        [&[response.len() as u8, 0, 0, 1], &response[..]].concat()
+    };
+    let len = whole(&SqlClient::greeted(balancer.address()).unwrap()).len();
+    for cut in 0..=len {
+        let client = SqlClient::greeted(balancer.address()).unwrap();
+        client.stream().write_all(&whole(&client)[..cut]).unwrap();
+        if cut % 2 == 0 {
+            // A reset and not a FIN.
+            SockRef::from(client.stream())
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+    }
+    balancer.wait_active(0);
+    assert_eq!(unfinished(&pair), before);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(reads_at(&mut client), REPLICA);
+}
+
+#[test]
+fn a_login_that_is_none_is_told_so_and_ended() {
+    let pair = Pair::shared();
+    let balancer = balancer(&pair);
+    let tls = [&[32, 0, 0, 1][..], &0x0000_AA00_u32.to_le_bytes(), &[0; 28]].concat();
+    let cases: [(&[u8], u16); 4] = [
+        // So long that nobody would hold it, and refused before it comes.
+        (b"\xFF\xFF\xFF\x01", 1153),
+        // The wrong number.
+        (b"\x01\x00\x00\x07x", 1156),
+        // Nothing of what belongs there.
+        (b"\x05\x00\x00\x01\x00\x82\x00\x00\x00", 1043),
+        // TLS, which was not offered.
+        (&tls, 1043),
+    ];
+    for (bytes, code) in cases {
+        let mut client = SqlClient::greeted(balancer.address()).unwrap();
+        client.stream().write_all(bytes).unwrap();
+        assert_eq!(client.expect_end(), Some(code), "{bytes:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_client_reaches_a_server_before_it_has_logged_in() {
+    let pair = Pair::shared();
+    table(&pair, "early", "a INT");
+    let balancer = balancer(&pair);
+    let mut client = SqlClient::greeted(balancer.address()).unwrap();
+    // A login with a wrong signature, and a statement right behind it.
+    let response = Login::default()
+        .user("app", "wrong")
+        .response(client.scramble());
+    let sql = b"\x03INSERT INTO early VALUES (1)";
+    let packet = |number, payload: &[u8]| [&[payload.len() as u8, 0, 0, number], payload].concat();
+    let both = [packet(1, &response), packet(0, sql)].concat();
+    client.stream().write_all(&both).unwrap();
+    client.expect_number(2);
+    let refused = client.read_or_error();
+    assert!(
+        matches!(refused, Err(SqlError::Server(1045, ..))),
+        "{refused:?}"
+    );
+    client.expect_end();
+    assert_eq!(pair.primary.sql("SELECT COUNT(*) FROM shop.early"), "0\n");
+}
+
+#[test]
+fn the_binary_log_is_followed_through_the_port() {
+    let pair = Pair::shared();
+    table(&pair, "logged", "a INT");
+    pair.primary
+        .sql("FLUSH BINARY LOGS; INSERT INTO shop.logged VALUES (4711); FLUSH BINARY LOGS");
+    let logs = pair.primary.sql("SHOW BINARY LOGS");
+    let file = logs
+        .lines()
+        .rev()
+        .nth(1)
+        .and_then(|line| line.split('\t').next());
+    let balancer = balancer(&pair);
+    // From position 4 to the end, as replica 99.
+    let dump = [
+        &[4, 0, 0, 0, 1, 0, 99, 0, 0, 0][..],
+        file.unwrap().as_bytes(),
+    ]
+    .concat();
+    let events = |mut client: SqlClient| {
+        client.run(&[
+            "SET @master_binlog_checksum = 'NONE'",
+            "SET @mariadb_slave_capability = 4",
+        ]);
+        client.command(commands::BINLOG_DUMP, &dump);
+        let mut events = Vec::new();
+        loop {
+            let packet = client.read_or_error().unwrap();
+            if packet[0] == 0xFE && packet.len() < 9 {
+                return events;
+            }
+            events.push(packet);
+        }
+    };
+    let direct = events(pair.primary.client());
+    let logged = |event: &Vec<u8>| event.windows(4).any(|bytes| bytes == b"4711");
+    assert!(direct.iter().any(logged), "statements are logged as text");
+    assert!(events(SqlClient::connect(balancer.address())) == direct);
+}
