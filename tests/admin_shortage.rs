@@ -74,6 +74,7 @@ fn registry() -> Registry {
         generation: 1,
         listeners: Vec::new(),
         access_log: false,
+        statement_log: None,
     };
     let shared = Arc::new(Shared::new(snapshot, 0, 1).unwrap());
     Registry::new(shared, Config::parse(CONFIG).unwrap(), Vec::new())

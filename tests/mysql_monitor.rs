@@ -206,16 +206,16 @@ fn usable(metrics: &Metrics) -> f64 {
 
 /// A pair with an account that may do what the documentation asks for, and nothing else.
 fn watched_pair() -> [MariaDb; 2] {
-    let pair = MariaDb::pair();
-    pair[0].sql(
+    let pair = MariaDb::pair(&[]);
+    pair.primary.sql(
         "CREATE USER watcher@'%' IDENTIFIED BY 'looks';
          GRANT REPLICA MONITOR ON *.* TO watcher@'%'",
     );
     until("the replica has the account", || {
-        let users = pair[1].sql("SELECT User FROM mysql.user");
+        let users = pair.replica.sql("SELECT User FROM mysql.user");
         users.contains("watcher")
     });
-    pair
+    [pair.primary, pair.replica]
 }
 
 /// The file with the monitor's password.

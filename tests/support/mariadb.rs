@@ -103,39 +103,6 @@ impl MariaDb {
         until("MariaDB answers", || self.run("SELECT 1").status.success());
     }
 
-    /// A primary of `server_id` 1, and its read-only replica of `server_id` 2.
-    #[track_caller]
-    pub(crate) fn pair() -> [Self; 2] {
-        let binlog = ["--log-bin", "--gtid-strict-mode=1"];
-        let primary = Self::start(1, &binlog);
-        let replica = Self::start(2, &[&binlog[..], &["--read-only=1"]].concat());
-        primary.sql(
-            "CREATE USER follower@'%' IDENTIFIED BY 'secret';
-             GRANT REPLICATION SLAVE ON *.* TO follower@'%'",
-        );
-        replica.follow(&primary);
-        [primary, replica]
-    }
-
-    /// Makes it a replica of another one, which has nothing else than a server has that was just
-    /// started.
-    #[track_caller]
-    pub(crate) fn follow(&self, primary: &Self) {
-        let position = primary.sql("SELECT @@gtid_current_pos");
-        self.sql(&format!(
-            "STOP SLAVE; RESET MASTER; SET GLOBAL gtid_slave_pos = '{}';
-             CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'follower',
-             MASTER_PASSWORD = 'secret', MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = slave_pos;
-             START SLAVE",
-            position.trim(),
-            primary.port.number()
-        ));
-        until("the replica follows", || {
-            let status = self.sql("SHOW SLAVE STATUS");
-            status.split('\t').filter(|value| *value == "Yes").count() == 2
-        });
-    }
-
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.v4()

@@ -60,7 +60,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The client has room again, perhaps for what is in a pipe.
-    pub(super) fn splice_on(&mut self, slot: u32) {
+    pub(in crate::worker) fn splice_on(&mut self, slot: u32) {
         for leg in [SERVER, REPLICA] {
             let session = &self.sessions[slot];
             if session.mysql.is_none() || session.stage != Stage::Relaying {
