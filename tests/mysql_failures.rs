@@ -379,11 +379,11 @@ fn errors_of_a_server_that_is_overloaded_or_contended_are_passed_on() {
 fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let pair = pair();
     let balancer = Balancer::start(&config(&pair).pool("half_close_timeout = \"1s\""));
-    let mut closed = 1;
-    for (sql, server) in [
+    let statements = [
         ("SELECT SLEEP(600)", &pair.replica),
         ("/* route:primary */ SELECT SLEEP(601)", &pair.primary),
-    ] {
+    ];
+    for (closed, (sql, server)) in (1..).zip(statements) {
         let mut client = SqlClient::connect(balancer.address());
         client.send(sql);
         until("it runs", || {
@@ -392,6 +392,5 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
         drop(client);
         // It looks like one that has only finished sending.
         balancer.wait_closed("ringway", "half_close_timeout", closed);
-        closed += 1;
     }
 }

@@ -29,6 +29,8 @@ pub struct Server {
     role: AtomicU8,
     lagging: AtomicBool,
     passive: Passive,
+    /// When it was last known to live, in milliseconds since the process's start.
+    alive_at_ms: AtomicU64,
     /// When its sessions are ended, in milliseconds since the process's start.
     retire_at_ms: AtomicU64,
     sessions: CachePadded<AtomicU32>,
@@ -66,6 +68,7 @@ impl Server {
             role: AtomicU8::new(code(None)),
             lagging: AtomicBool::new(false),
             passive: Passive::default(),
+            alive_at_ms: AtomicU64::new(0),
             retire_at_ms: AtomicU64::new(u64::MAX),
             sessions: CachePadded::default(),
             counters: (0..workers).map(|_| CachePadded::default()).collect(),
@@ -135,6 +138,16 @@ impl Server {
     /// Takes it out of the servers that are read, or puts it back.
     pub fn set_lagging(&self, lagging: bool) {
         self.lagging.store(lagging, Ordering::Relaxed);
+    }
+
+    /// When a sign of life was last asked for that came: a connection, or an active check.
+    pub fn alive_at_ms(&self) -> u64 {
+        self.alive_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes a sign of life that was asked for at `at_ms`.
+    pub fn seen_alive(&self, at_ms: u64) {
+        self.alive_at_ms.fetch_max(at_ms, Ordering::Relaxed);
     }
 
     /// When its sessions are ended because it was removed; `u64::MAX`: they are not.

@@ -42,7 +42,8 @@ impl<K: Kernel> Worker<K> {
         self.discard(slot, leg);
         self.discard_pipe(slot, leg);
         let state = self.sessions[slot].leg(leg);
-        if state.in_flight > 0 {
+        // Of a socket that is closed already, answers to cancellations may still come.
+        if state.in_flight > 0 && state.socket.is_some() {
             let socket = state.socket;
             let token = self.launch(Op::Cancel, leg, slot);
             self.kernel.cancel_all(socket, token);

@@ -146,6 +146,9 @@ impl<K: Kernel> Worker<K> {
         counters.opened.add(1);
         counters.connect_time_us.observe(try_us);
         let server = session.route.server(member);
+        if session.mysql.is_some() {
+            server.seen_alive(session.try_began_us / 1000);
+        }
         if server.connected() {
             let server = Arc::clone(server);
             self.shared.notices.push(Notice::ServerRecovered { server });

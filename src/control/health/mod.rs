@@ -128,6 +128,7 @@ async fn keep_checking(registry: Rc<RefCell<Registry>>, server: Arc<Server>, che
     sleep(fraction(check.interval / 10)).await;
     loop {
         let started = Instant::now();
+        let started_ms = registry.borrow().shared.now_ms();
         let result = probe(server.address(), &check, started + check.timeout).await;
         let took = started.elapsed();
         match judge(result, took, check.timeout, &mut late_in_a_row) {
@@ -146,6 +147,9 @@ async fn keep_checking(registry: Rc<RefCell<Registry>>, server: Arc<Server>, che
                     detail,
                 };
                 checks.update(&server, |report| report.count(last.clone()));
+                if passed {
+                    server.seen_alive(started_ms);
+                }
                 if let Some(health) = verdict.observe(passed, check.rise, check.fall) {
                     server.set_health(health);
                     checks.update(&server, |report| report.count_change(health));

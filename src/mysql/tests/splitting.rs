@@ -40,7 +40,7 @@ fn each_command_has_its_own_answer_whatever_happens() {
     // A run in which nothing happened would prove nothing.
     assert!(all.ran[0] > 10_000 && all.ran[1] > 5_000, "{all:?}");
     assert!(all.answered > 20_000, "{all:?}");
-    assert!(all.replayed > 3 && all.cut_short > 50, "{all:?}");
+    assert!(all.replayed >= 3 && all.cut_short > 50, "{all:?}");
 }
 
 /// A session whose statements are kept for a log, with a primary that has just logged it in.

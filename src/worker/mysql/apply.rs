@@ -51,6 +51,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn logged_in(&mut self, slot: u32, established: Box<Established>) {
+        let now_ms = self.now_ms();
         self.leave_unauthenticated(slot);
         self.count_login(slot, &established);
         let text_bytes_max = self.text_bytes_max();
@@ -68,6 +69,9 @@ impl<K: Kernel> Worker<K> {
         let conversation = session.conversation_mut();
         conversation.deadline_ms = u64::MAX;
         conversation.logged_in = true;
+        if established.primary.is_none() {
+            conversation.primary_lost_ms = now_ms;
+        }
         conversation.logged_as = None;
         match &mut conversation.splitter {
             Some(splitter) => splitter.user_changed(established),

@@ -134,7 +134,7 @@ impl<K: Kernel> Worker<K> {
     fn split(&mut self, slot: u32, leg: usize, chunk: Chunk) -> bool {
         let now_us = self.kernel.now_us();
         if leg == CLIENT {
-            self.sessions[slot].tell_of_servers(now_us / 1000);
+            self.sessions[slot].tell_of_servers();
         }
         let mut orders = std::mem::take(&mut self.orders);
         let input = self.kernel.bytes(chunk);
@@ -359,6 +359,10 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn server_gone(&mut self, slot: u32, leg: usize) {
         let now_us = self.kernel.now_us();
         let server = server_of(leg);
+        if leg == SERVER {
+            let conversation = self.sessions[slot].conversation_mut();
+            conversation.primary_lost_ms = now_us / 1000;
+        }
         let peer = match leg {
             REPLICA => Peer::Replica,
             _ => Peer::Primary,

@@ -51,6 +51,8 @@ pub(super) struct Conversation {
     ending: Option<(Who, Reason)>,
     /// When the login, or such an end, has taken too long.
     deadline_ms: u64,
+    /// When the primary was lost.
+    primary_lost_ms: u64,
     /// Counted among those that have not logged in.
     is_unauthenticated: bool,
     /// The loop over what was said is running: it sees to everything.
@@ -110,6 +112,7 @@ impl Conversation {
             relays: false,
             ending: None,
             deadline_ms,
+            primary_lost_ms: 0,
             is_unauthenticated: false,
             is_conversing: false,
             pin: None,
@@ -227,7 +230,7 @@ impl<K: Kernel> Worker<K> {
 impl Session {
     /// Tells the splitter, before it hears the client, what has become of the session's servers.
     #[inline]
-    fn tell_of_servers(&mut self, now_ms: u64) {
+    fn tell_of_servers(&mut self) {
         let route = &self.route;
         let Some(conversation) = &mut self.mysql else {
             return;
@@ -237,19 +240,20 @@ impl Session {
         };
         let replica = conversation.replica.member;
         splitter.set_replica_lags(replica.is_some_and(|member| route.server(member).is_lagging()));
-        if !splitter.is_open(Server::Primary) && has_primary(route, now_ms) {
+        let lost_ms = conversation.primary_lost_ms;
+        if !splitter.is_open(Server::Primary) && has_primary(route, lost_ms) {
             splitter.primary_is_back();
         }
     }
 }
 
-/// Whether some primary of the pool could take a session.
+/// Whether some primary of the pool has given a sign of life since one was lost.
 #[cold]
-fn has_primary(route: &LocalRoute, now_ms: u64) -> bool {
+fn has_primary(route: &LocalRoute, lost_ms: u64) -> bool {
     let mut members = route.pool.members().iter();
     members.any(|member| {
         let server = &member.server;
-        let is_up = server.health() == Health::Up && !server.is_ejected_peek(now_ms);
+        let is_up = server.health() == Health::Up && server.alive_at_ms() > lost_ms;
         server.role() == Some(Role::Primary) && is_up
     })
 }
