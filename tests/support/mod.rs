@@ -10,6 +10,7 @@ mod blackhole;
 mod config;
 mod gate;
 mod http;
+mod janitor;
 mod mariadb;
 mod metrics;
 mod network;
