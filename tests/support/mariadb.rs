@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::janitor;
 use super::ports::Port;
 use super::sql_client::SqlClient;
 use super::wait::until;
@@ -185,26 +186,10 @@ impl Pair {
         })
     }
 
-    /// What is shared is never dropped. A shell waits for the end of its input, which comes when
-    /// this program is gone, however it went, and tidies up.
     fn end_with_this_program(&self) {
-        let script = "cat; kill -KILL \"$1\" \"$2\"; rm -rf \"$3\" \"$4\"";
-        let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]);
         for server in [&self.primary, &self.replica] {
-            command.arg(server.child.id().to_string());
+            janitor::after_this_program(server.child.id(), server.directory.path());
         }
-        for server in [&self.primary, &self.replica] {
-            command.arg(server.directory.path());
-        }
-        let janitor = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Its input ends with this program and not before.
-        std::mem::forget(janitor);
     }
 
     /// Waits until the replica has everything that the primary has.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 use super::wait::DEADLINE;
 
@@ -17,6 +18,7 @@ pub(crate) mod flags {
     pub(crate) const CONNECT_WITH_DB: u32 = 0x8;
     pub(crate) const LOCAL_FILES: u32 = 0x80;
     pub(crate) const MULTI_STATEMENTS: u32 = 0x1_0000;
+    pub(crate) const SESSION_TRACK: u32 = 0x80_0000;
     /// Long passwords and flags, protocol 4.1, transactions, secure connection, multiple results
     /// in both forms, plugins.
     pub(crate) const USUAL: u32 = 0x1 | 0x4 | 0x200 | 0x2000 | 0x8000 | 0x6_0000 | 0x8_0000;
@@ -58,6 +60,14 @@ pub(crate) struct Login {
     password: String,
     schema: String,
     flags: u32,
+    plugin: Plugin,
+}
+
+/// How a client signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plugin {
+    Native,
+    Sha2,
 }
 
 /// A connection that has logged in.
@@ -102,6 +112,23 @@ impl Default for Login {
             password: "secret".to_owned(),
             schema: "shop".to_owned(),
             flags: flags::USUAL,
+            plugin: Plugin::Native,
+        }
+    }
+}
+
+impl Plugin {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Native => "mysql_native_password",
+            Self::Sha2 => "caching_sha2_password",
+        }
+    }
+
+    fn token(self, password: &str, scramble: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Native => native_token(password, scramble),
+            Self::Sha2 => sha2_token(password, scramble),
         }
     }
 }
@@ -110,6 +137,12 @@ impl Login {
     /// As another user.
     pub(crate) fn user(mut self, user: &str, password: &str) -> Self {
         (self.user, self.password) = (user.to_owned(), password.to_owned());
+        self
+    }
+
+    /// Signing as MySQL 8 and later want it; the servers have to know the password by heart.
+    pub(crate) fn sha2(mut self) -> Self {
+        self.plugin = Plugin::Sha2;
         self
     }
 
@@ -124,7 +157,7 @@ impl Login {
         let mut client = SqlClient::greeted(address)?;
         let packet = self.response(client.scramble());
         client.write(&packet);
-        client.authenticate(&self.password)?;
+        client.authenticate(self.plugin, &self.password)?;
         Ok(client)
     }
 
@@ -137,11 +170,13 @@ impl Login {
         packet.extend([0; 23]);
         packet.extend(self.user.as_bytes());
         packet.push(0);
-        let token = native_token(&self.password, scramble);
+        let token = self.plugin.token(&self.password, scramble);
         packet.push(token.len() as u8);
         packet.extend(token);
         packet.extend(self.schema.as_bytes());
-        packet.extend(b"\0mysql_native_password\0");
+        packet.push(0);
+        packet.extend(self.plugin.name().as_bytes());
+        packet.push(0);
         packet
     }
 }
@@ -179,7 +214,7 @@ impl SqlClient {
         Ok(client)
     }
 
-    fn authenticate(&mut self, password: &str) -> Result<(), SqlError> {
+    fn authenticate(&mut self, plugin: Plugin, password: &str) -> Result<(), SqlError> {
         loop {
             let packet = self.read_or_error()?;
             match packet[0] {
@@ -189,11 +224,13 @@ impl SqlClient {
                 }
                 0xFE => {
                     let mut fields = Fields(&packet[1..]);
-                    assert_eq!(fields.string(), "mysql_native_password");
+                    assert_eq!(fields.string(), plugin.name());
                     self.scramble = fields.take(20).to_vec();
-                    let token = native_token(password, &self.scramble);
+                    let token = plugin.token(password, &self.scramble);
                     self.write(&token);
                 }
+                // The signature was enough.
+                0x01 if plugin == Plugin::Sha2 && packet[1..] == [0x03] => {}
                 other => panic!("{other:#04X} in a login"),
             }
         }
@@ -448,7 +485,7 @@ impl SqlClient {
         arguments.extend(45_u16.to_le_bytes());
         arguments.extend(b"mysql_native_password\0");
         self.command(commands::CHANGE_USER, &arguments);
-        self.authenticate(password)
+        self.authenticate(Plugin::Native, password)
     }
 
     /// Waits for the end of the connection. What comes before it is one error, whose number is
@@ -615,6 +652,15 @@ fn native_token(password: &str, scramble: &[u8]) -> Vec<u8> {
     let once = Sha1::digest(password.as_bytes());
     let twice = Sha1::digest(once);
     let mask = Sha1::new().chain_update(scramble).chain_update(twice);
+    let mask = mask.finalize();
+    once.iter().zip(mask).map(|(a, b)| a ^ b).collect()
+}
+
+/// `SHA256(password) XOR SHA256(SHA256(SHA256(password)), scramble)`.
+fn sha2_token(password: &str, scramble: &[u8]) -> Vec<u8> {
+    let once = Sha256::digest(password.as_bytes());
+    let twice = Sha256::digest(once);
+    let mask = Sha256::new().chain_update(twice).chain_update(scramble);
     let mask = mask.finalize();
     once.iter().zip(mask).map(|(a, b)| a ^ b).collect()
 }

@@ -1,0 +1,331 @@
+//! MySQL 9 servers of the tests' own, and its command line as a client. Debian 12 has neither, so
+//! they live in a folder of Debian unstable, which `tests/all` makes, and run below it by `chroot`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tempfile::TempDir;
+
+use super::janitor;
+use super::ports::Port;
+use super::wait::until;
+
+/// What is in every server's data directory from the beginning, one statement a line: a database
+/// `shop`, where `app` with the password `secret` may do everything, and an account to replicate.
+const CONTENT: &str = "CREATE DATABASE shop;
+CREATE USER app@'%' IDENTIFIED BY 'secret';
+GRANT ALL ON shop.* TO app@'%';
+CREATE USER repl@'%' IDENTIFIED BY 'repl';
+GRANT REPLICATION SLAVE ON *.* TO repl@'%';
+";
+
+/// Of servers that are small, and that nobody needs to survive the machine.
+const OPTIONS: [&str; 11] = [
+    "--no-defaults",
+    "--user=root",
+    "--secure-file-priv=NULL",
+    "--mysqlx=OFF",
+    "--performance-schema=OFF",
+    "--innodb-redo-log-capacity=8M",
+    "--innodb-buffer-pool-size=16M",
+    "--innodb-flush-method=nosync",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--innodb-doublewrite=OFF",
+    "--sync-binlog=0",
+];
+
+/// A server with a data directory of its own.
+#[derive(Debug)]
+pub(crate) struct Mysql9 {
+    child: Child,
+    directory: TempDir,
+    port: Port,
+    words: Vec<String>,
+}
+
+/// A primary, whose `server_id` is 1, and its replica, 2, which follows by GTIDs and is read-only
+/// for `app`.
+#[derive(Debug)]
+pub(crate) struct Mysql9Pair {
+    /// Where writes belong.
+    pub(crate) primary: Mysql9,
+    /// Follows the primary.
+    pub(crate) replica: Mysql9,
+}
+
+impl Mysql9Pair {
+    /// The pair that the tests of one program share, which do not disturb each other.
+    #[track_caller]
+    pub(crate) fn shared() -> RwLockReadGuard<'static, Self> {
+        let pair = Self::of_this_program().read();
+        pair.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same pair for a test that takes a server from the others for a time.
+    #[track_caller]
+    pub(crate) fn alone() -> RwLockWriteGuard<'static, Self> {
+        let pair = Self::of_this_program().write();
+        pair.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_this_program() -> &'static RwLock<Self> {
+        static PAIR: OnceLock<RwLock<Mysql9Pair>> = OnceLock::new();
+        PAIR.get_or_init(|| RwLock::new(Self::start()))
+    }
+
+    fn start() -> Self {
+        let primary = Mysql9::spawn(1, &[]);
+        let replica = Mysql9::spawn(2, &["--read-only=ON"]);
+        let pair = Self { primary, replica };
+        for server in [&pair.primary, &pair.replica] {
+            server.wait_until_it_answers();
+            server.sql("INSTALL COMPONENT 'file://component_query_attributes'");
+        }
+        pair.replica.sql(&format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={},
+             SOURCE_USER='repl', SOURCE_PASSWORD='repl', SOURCE_AUTO_POSITION=1,
+             GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=1000;
+             START REPLICA",
+            pair.primary.address().port()
+        ));
+        pair.replicate();
+        pair
+    }
+
+    /// Waits until the replica has everything that the primary has.
+    #[track_caller]
+    pub(crate) fn replicate(&self) {
+        let position = self.primary.sql("SELECT @@global.gtid_executed");
+        let set = position.trim().replace("\\n", "");
+        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', 20)");
+        let state = || self.replica.sql("SHOW REPLICA STATUS");
+        assert_eq!(self.replica.sql(&wait), "0\n", "{}", state());
+    }
+
+    /// Holds the replication back: the replica stays as it is until it is told otherwise.
+    #[track_caller]
+    pub(crate) fn hold_replication(&self) {
+        self.replicate();
+        self.replica.sql("STOP REPLICA SQL_THREAD");
+    }
+
+    /// Lets the replication go on, and waits for it.
+    #[track_caller]
+    pub(crate) fn release_replication(&self) {
+        self.replica.sql("START REPLICA SQL_THREAD");
+        self.replicate();
+    }
+}
+
+impl Mysql9 {
+    /// Starts it, to be killed at the end of this program at the latest.
+    fn spawn(server_id: u32, options: &[&str]) -> Self {
+        let directory = TempDir::with_prefix_in("ringway-test-mysql9-", root().join("tmp"));
+        let directory = directory.unwrap();
+        let data = directory.path().join("data");
+        copy(template(), &data);
+        // Every server gives itself an identity when it has none.
+        fs::remove_file(data.join("auto.cnf")).unwrap();
+        let port = Port::reserve();
+        let mut words: Vec<_> = OPTIONS.map(str::to_owned).into();
+        words.extend([
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--datadir={}", inside(&data)),
+            format!("--socket={}", inside(&directory.path().join("socket"))),
+            format!("--pid-file={}", inside(&directory.path().join("pid"))),
+            format!("--log-error={}", inside(&directory.path().join("log"))),
+            format!("--port={}", port.number()),
+            format!("--server-id={server_id}"),
+            "--log-bin=bin".to_owned(),
+            "--gtid-mode=ON".to_owned(),
+            "--enforce-gtid-consistency=ON".to_owned(),
+            "--max-allowed-packet=64M".to_owned(),
+        ]);
+        words.extend(options.iter().map(|option| (*option).to_owned()));
+        let server = Self {
+            child: run_server(&words),
+            directory,
+            port,
+            words,
+        };
+        server.end_with_this_program();
+        server
+    }
+
+    fn end_with_this_program(&self) {
+        janitor::after_this_program(self.child.id(), self.directory.path());
+    }
+
+    fn wait_until_it_answers(&self) {
+        until("MySQL 9 answers", || self.run("SELECT 1").status.success());
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.v4()
+    }
+
+    /// Runs statements as its root, past everything; what they print.
+    #[track_caller]
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        let output = self.run(statements);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Ends it, without a goodbye.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after [`Self::kill`], as it was.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.child = run_server(&self.words);
+        self.end_with_this_program();
+        self.wait_until_it_answers();
+    }
+
+    fn run(&self, statements: &str) -> Output {
+        let socket = inside(&self.directory.path().join("socket"));
+        client()
+            .args(["--user=root", &format!("--socket={socket}")])
+            .arg("--execute")
+            .arg(statements)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Mysql9 {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command line of MySQL 9 as this user, who knows this password, at this address; it reads the
+/// statements from its input, so that its own commands are understood as well.
+#[track_caller]
+pub(crate) fn mysql9(
+    address: SocketAddr,
+    (user, password): (&str, &str),
+    options: &[&str],
+    input: &str,
+) -> Output {
+    let mut child = client()
+        .args(["--protocol=tcp", "--host=127.0.0.1", "--ssl-mode=DISABLED"])
+        .args(["--commands", "--get-server-public-key"])
+        .arg(format!("--port={}", address.port()))
+        .arg(format!("--user={user}"))
+        .arg(format!("--password={password}"))
+        .args(options)
+        .arg("shop")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // One that was refused reads nothing.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+fn client() -> Command {
+    let mut command = in_root("/usr/bin/mysql");
+    command.args(["--no-defaults", "--no-login-paths"]);
+    command.args(["--batch", "--skip-column-names"]);
+    command
+}
+
+/// A program of the folder.
+fn in_root(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("chroot");
+    command.arg(root()).arg(program).stdin(Stdio::null());
+    command
+}
+
+/// The folder, which is kept with what cargo has built.
+fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let root = target.join("mysql9-root");
+        let server = root.join("usr/sbin/mysqld");
+        assert!(
+            server.exists(),
+            "MySQL 9 is missing: there is no {}; `tests/all`, as root, fetches it",
+            server.display()
+        );
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "MySQL 9 runs by chroot, which only root may do"
+        );
+        root
+    })
+}
+
+/// How a path of the folder reads for programs that run in it.
+fn inside(path: &Path) -> String {
+    format!("/{}", path.strip_prefix(root()).unwrap().display())
+}
+
+fn run_server(words: &[String]) -> Child {
+    in_root("/usr/sbin/mysqld")
+        .args(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A data directory to be copied. Making one takes seconds, so it is kept in the folder, which has
+/// one version of the server, for each content.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let form = [&OPTIONS[..], &[CONTENT]].concat().concat();
+        let hash = form.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        let kept = root().join(format!("var/lib/ringway-test-{hash:x}"));
+        if !kept.exists() {
+            make_template(&kept);
+        }
+        kept
+    })
+}
+
+fn make_template(kept: &Path) {
+    let made = TempDir::with_prefix_in("ringway-test-", kept.parent().unwrap()).unwrap();
+    let content = made.path().join("content.sql");
+    fs::write(&content, CONTENT).unwrap();
+    let data = made.path().join("data");
+    let initialized = in_root("/usr/sbin/mysqld")
+        .args(OPTIONS)
+        .arg("--initialize-insecure")
+        .arg(format!("--init-file={}", inside(&content)))
+        .arg(format!("--datadir={}", inside(&data)))
+        .output()
+        .unwrap();
+    assert!(initialized.status.success(), "{initialized:?}");
+    // If another program was faster, its template is as good.
+    let _ = fs::rename(data, kept);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .args([from, to])
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+}
