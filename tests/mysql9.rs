@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use self::support::sql_client::{commands, flags, line};
 use self::support::{
@@ -118,6 +122,13 @@ fn an_account_that_the_servers_have_not_seen_yet_logs_in_and_reads_at_the_primar
     for _ in 0..3 {
         assert_eq!(reads_of(&balancer, cold), PRIMARY);
     }
+    balancer.wait_for("why they had no replica", |metrics| {
+        let sessions = |reason| {
+            let name = "ringway_mysql_primary_only_sessions_total";
+            metrics.sum(name, &[("reason", reason)])
+        };
+        sessions("full_authentication") == 1.0 && sessions("replica_full_authentication") == 2.0
+    });
     // The replica gets to know it when the client is there itself.
     said(&mysql9(pair.replica.address(), cold, &[], "DO 1"));
     assert_eq!(reads_of(&balancer, cold), REPLICA);
@@ -137,18 +148,17 @@ fn an_account_of_the_configuration_reads_at_a_replica_that_has_never_seen_it() {
     pair.primary
         .sql("CREATE USER known@'%' IDENTIFIED BY 'known'; GRANT ALL ON shop.* TO known@'%'");
     pair.replicate();
-    let balancer = balancer(&pair);
-    let file = balancer.directory().join("known.password");
-    std::fs::write(&file, "known\n").unwrap();
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&file, private).unwrap();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("password");
+    fs::write(&file, "known\n").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let secret = format!("password_file = \"{}\"", file.display());
-    let knowing = Balancer::start(&config(&pair).mysql_user("known", &secret));
+    let balancer = Balancer::start(&config(&pair).mysql_user("known", &secret));
     let known = ("known", "known");
     for _ in 0..2 {
-        assert_eq!(reads_of(&knowing, known), REPLICA);
+        assert_eq!(reads_of(&balancer, known), REPLICA);
     }
-    let refused = mysql9(knowing.address(), ("known", "wrong"), &[], "SELECT 1");
+    let refused = mysql9(balancer.address(), ("known", "wrong"), &[], "SELECT 1");
     assert!(error_of(&refused).contains("Access denied for user 'known'@"));
     pair.primary.sql("DROP USER known@'%'");
 }
@@ -182,7 +192,7 @@ fn writes_are_the_primarys_and_reads_the_replicas() {
         SELECT JSON_OBJECT('at', @@server_id), UUID_TO_BIN(UUID()) IS NULL;
         SELECT @@server_id, LAST_INSERT_ID();";
     let expected = "2\t1\tone\n2\t2\t1\n2\t2\n1\tone\n1\t2\n1\n1\n2\n1\n2\n{\"at\": 2}\t0\n1\t0\n";
-    for options in [&["--unbuffered"][..], &["--quick"]] {
+    for options in [&[][..], &["--quick"]] {
         let output = mysql9(balancer.address(), APP, options, script);
         assert_eq!(said(&output), expected);
     }
@@ -289,7 +299,6 @@ fn a_client_that_tracks_its_session_is_told_and_another_one_is_not() {
         let of_schema = client.read().unwrap();
         client.command(commands::QUERY, b"INSERT INTO tracked VALUES (1)");
         let of_write = client.read().unwrap();
-        assert_eq!(client.row("SELECT COUNT(*) > 0 FROM tracked"), "1");
         (of_schema, of_write)
     };
     const CHANGED: u8 = 0x40;

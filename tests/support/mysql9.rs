@@ -80,7 +80,7 @@ impl Mysql9Pair {
 
     fn start() -> Self {
         let primary = Mysql9::spawn(1, &[]);
-        let replica = Mysql9::spawn(2, &["--read-only=ON"]);
+        let replica = Mysql9::spawn(2, &["--read-only=ON", "--relay-log-recovery=ON"]);
         let pair = Self { primary, replica };
         for server in [&pair.primary, &pair.replica] {
             server.wait_until_it_answers();
