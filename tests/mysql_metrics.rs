@@ -265,6 +265,8 @@ fn a_session_that_goes_on_is_seen_while_it_is_pinned_and_when_a_log_is_switched_
     balancer.wait_for("it is pinned again", |metrics| pinned(metrics) == 1.0);
     client.leave();
     balancer.wait_for("nobody is pinned", |metrics| pinned(metrics) == 0.0);
+    // Without the log again, it has the descriptors that it had.
+    balancer.reload(&config);
 }
 
 /// A client of the balancer that stays.

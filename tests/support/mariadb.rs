@@ -136,9 +136,20 @@ impl MariaDb {
         self.wait_until_it_answers();
     }
 
-    /// Stops and continues it, as a machine does that is stuck.
+    /// Stops it and continues it, as a machine does that is stuck. Once it is stopped, none of its
+    /// threads runs any more.
+    #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        if signal == Signal::SIGSTOP {
+            until("every thread has stopped", || self.is_stopped());
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let states = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+        states.flatten().all(|status| status.contains("State:\tT"))
     }
 
     fn run(&self, statements: &str) -> Output {

@@ -318,6 +318,13 @@ impl Splitter {
                 true => about.at_both(),
                 false => about,
             },
+            // It is made for writing, and only MariaDB knows it.
+            Command::StmtBulkExecute => Ask {
+                is_counted: true,
+                statement,
+                decision: Some(Decision::to(Server::Primary, statement.reason)),
+                ..about
+            },
             _ => about,
         }
     }
