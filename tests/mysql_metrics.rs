@@ -250,7 +250,7 @@ fn a_session_that_goes_on_is_seen_while_it_is_pinned_and_when_a_log_is_switched_
     client.say("CREATE TEMPORARY TABLE x (a INT);");
     balancer.wait_for("it is pinned", |metrics| pinned(metrics) == 1.0);
 
-    balancer.reload(&config.statement_log(path.display()));
+    balancer.reload(&config.clone().statement_log(path.display()));
     client.say("DROP TEMPORARY TABLE x;");
     balancer.wait_for("it is no longer pinned", |metrics| {
         statements(metrics) == 2.0 && pinned(metrics) == 0.0
