@@ -70,7 +70,8 @@ fn a_server_without_a_route_is_replaced_at_once() {
 #[test]
 fn out_of_source_ports_is_not_the_servers_fault_and_passes() {
     in_own_network(|| {
-        // Clients have ports of their own; four are left for the way to the server.
+        // Clients have ports of their own, which nobody was given before; four are left for the way
+        // to the server.
         let server = Service::greeter(b'a');
         let balancer = Balancer::start(&Config::to([server.address()]));
         run("sysctl -qw net.ipv4.ip_local_port_range='61000 61003'");
@@ -81,12 +82,12 @@ fn out_of_source_ports_is_not_the_servers_fault_and_passes() {
             })
         };
         let mut served = Vec::new();
-        for port in 50_000..50_004 {
+        for port in 62_000..62_004 {
             let client = connect_from(port);
             client.expect("a");
             served.push(client);
         }
-        let refused = connect_from(50_004);
+        let refused = connect_from(62_004);
         quickly(Duration::from_secs(1), || refused.expect_end(End::Reset));
         run("sysctl -qw net.ipv4.ip_local_port_range='32768 60999'");
         balancer.wait_closed("ringway", "out_of_ports", 1);
