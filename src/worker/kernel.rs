@@ -27,11 +27,11 @@ impl Fd {
 }
 
 /// One buffer of the worker's pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BufferId(pub(crate) u16);
 
 /// Bytes in a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {
     pub(crate) buffer: BufferId,
     pub(crate) start: u16,

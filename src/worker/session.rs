@@ -376,7 +376,9 @@ pub(super) fn peer_of(leg: usize) -> Who {
 /// buffer's free tail, so a peer that sends byte by byte holds no more buffers than another.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    queue: [Option<Chunk>; CHUNKS_PER_DIRECTION],
+    /// A ring: `len` places from `first` on hold chunks, and what is in the others means nothing.
+    /// There is one of these for each connection that a session has, so every byte counts.
+    queue: [Chunk; CHUNKS_PER_DIRECTION],
     first: u8,
     len: u8,
 }
@@ -390,11 +392,7 @@ impl Chunks {
     /// The chunk to send next.
     #[inline]
     pub(super) fn first(&self) -> Option<Chunk> {
-        if self.len == 0 {
-            None
-        } else {
-            self.queue[usize::from(self.first)]
-        }
+        (self.len > 0).then(|| self.queue[usize::from(self.first)])
     }
 
     /// Adds a chunk behind the last. `append` copies it into the last one's buffer where it fits.
@@ -408,19 +406,19 @@ impl Chunks {
         chunk: Chunk,
         append: impl FnOnce(Chunk, Chunk) -> Chunk,
     ) -> Option<BufferId> {
-        if let Some(last) = self.len.checked_sub(1).map(|last| self.at(last))
-            && let Some(tail) = &mut self.queue[last]
-            && usize::from(tail.end) + chunk.len() <= BUFFER_BYTES as usize
-        {
-            *tail = append(*tail, chunk);
-            return Some(chunk.buffer);
+        if let Some(last) = self.len.checked_sub(1).map(|last| self.at(last)) {
+            let tail = &mut self.queue[last];
+            if usize::from(tail.end) + chunk.len() <= BUFFER_BYTES as usize {
+                *tail = append(*tail, chunk);
+                return Some(chunk.buffer);
+            }
         }
         assert!(
             usize::from(self.len) < CHUNKS_PER_DIRECTION,
             "a direction holds too much"
         );
         let place = self.at(self.len);
-        self.queue[place] = Some(chunk);
+        self.queue[place] = chunk;
         self.len += 1;
         None
     }
@@ -428,9 +426,8 @@ impl Chunks {
     /// Drops `sent` bytes of the first chunk; returns its buffer when nothing is left of it.
     #[inline]
     pub(super) fn consume(&mut self, sent: usize) -> Option<BufferId> {
-        let first = self.queue[usize::from(self.first)]
-            .as_mut()
-            .expect("a chunk was being sent");
+        assert!(self.len > 0, "a chunk was being sent");
+        let first = &mut self.queue[usize::from(self.first)];
         assert!(
             sent <= first.len(),
             "the kernel sent more than it was given"
@@ -449,7 +446,6 @@ impl Chunks {
     /// Takes the first chunk's buffer, whatever is in it.
     pub(super) fn pop(&mut self) -> Option<BufferId> {
         let first = self.first()?;
-        self.queue[usize::from(self.first)] = None;
         self.first = self.at(1) as u8;
         self.len -= 1;
         Some(first.buffer)
@@ -460,10 +456,7 @@ impl Chunks {
         while self.len > keep {
             self.len -= 1;
             let place = self.at(self.len);
-            let chunk = self.queue[place]
-                .take()
-                .expect("places below the length hold chunks");
-            release(chunk.buffer);
+            release(self.queue[place].buffer);
         }
     }
 
