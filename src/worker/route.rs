@@ -70,6 +70,14 @@ impl LocalRoute {
         }
     }
 
+    /// How statements are split.
+    ///
+    /// # Panics
+    /// When the listener is not a mysql one.
+    pub(super) fn mysql(&self) -> &Arc<MysqlRoute> {
+        self.mysql.as_ref().expect("a mysql listener's route")
+    }
+
     #[inline]
     pub(super) fn member(&self, member: u16) -> &Member {
         self.pool.member(usize::from(member))

@@ -208,23 +208,16 @@ impl Splitter {
         let words = if binds { TRANSACTION_LOST } else { LOST };
         self.tell(words, sequence, orders);
         self.lost_with = None;
-        if goes_on {
-            if matches!(self.phase, Phase::Streaming(_)) {
-                self.phase = Phase::Streaming(None);
-            }
-            self.fail_exchange(server, words.0, now_us, orders);
-        } else {
-            self.fail_exchange(server, words.0, now_us, orders);
-            self.phase = Phase::Closed;
-            orders.push(Order::End(Ending::ServerLost(server)));
-        }
-    }
-
-    fn fail_exchange(&mut self, server: Server, code: u16, now_us: u64, orders: &mut Vec<Order>) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.set_outcome(server, Outcome::Error(code));
+            exchange.set_outcome(server, Outcome::Error(words.0));
         }
         self.settle_without(now_us, orders);
+        if !goes_on {
+            self.phase = Phase::Closed;
+            orders.push(Order::End(Ending::ServerLost(server)));
+        } else if matches!(self.phase, Phase::Streaming(_)) {
+            self.phase = Phase::Streaming(None);
+        }
     }
 
     /// The exchange goes on without a server, or is over.

@@ -1,5 +1,7 @@
 //! Doing what a login and a splitter say.
 
+use std::sync::Arc;
+
 use super::{Leaving, leg_of, leg_of_server, settings_of};
 use crate::mysql::login::{Action, Established, Failure, Login, Peer};
 use crate::mysql::route::Server;
@@ -92,14 +94,9 @@ impl<K: Kernel> Worker<K> {
 
     fn change_user(&mut self, slot: u32, payload: &[u8]) {
         let now_ms = self.now_ms();
+        let address = self.client_address(slot);
         let session = &mut self.sessions[slot];
-        let mysql = session
-            .route
-            .mysql
-            .clone()
-            .expect("a mysql listener's route");
-        let address = self.kernel.peer(session.legs[CLIENT].socket);
-        let address = address.map_or("localhost".to_owned(), |address| address.ip().to_string());
+        let mysql = Arc::clone(session.route.mysql());
         let conversation = session.conversation_mut();
         let splitter = conversation
             .splitter

@@ -301,10 +301,13 @@ impl<K: Kernel> Worker<K> {
         self.drop_heard(slot, REPLICA, taken);
         self.send_own(slot, REPLICA, out);
         match progress {
-            ServerProgress::Waiting if is_over => self.leave_replica_login(slot),
+            ServerProgress::Waiting | ServerProgress::Failed(_) if is_over => {
+                self.leave_replica_login(slot);
+            }
             ServerProgress::Waiting => return taken > 0,
             ServerProgress::LoggedIn(logged_in) => self.attach_replica(slot, &logged_in),
-            ServerProgress::Failed(_) => self.replica_refused(slot, is_over),
+            // The server has something to be told still; it closes then, or its time is up.
+            ServerProgress::Failed(_) => {}
         }
         true
     }

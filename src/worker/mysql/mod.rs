@@ -15,6 +15,7 @@ mod leave;
 mod replica;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use self::count::LoggedAs;
 use self::replica::ReplicaTry;
@@ -156,12 +157,7 @@ impl<K: Kernel> Worker<K> {
     /// A client has connected to a mysql listener.
     pub(super) fn begin_conversation(&mut self, slot: u32) {
         let now_ms = self.now_ms();
-        let session = &mut self.sessions[slot];
-        let mysql = session
-            .route
-            .mysql
-            .clone()
-            .expect("a mysql listener's route");
+        let mysql = Arc::clone(self.sessions[slot].route.mysql());
         let settings = &mysql.settings;
         if !settings
             .unauthenticated
@@ -169,14 +165,20 @@ impl<K: Kernel> Worker<K> {
         {
             return self.turn_away(slot);
         }
-        let address = self.kernel.peer(session.legs[CLIENT].socket);
-        let address = address.map_or("localhost".to_owned(), |address| address.ip().to_string());
+        let address = self.client_address(slot);
+        let session = &mut self.sessions[slot];
         let login = Login::new(mysql.rules.clone(), &address, has_replica(&session.route));
         let deadline_ms = now_ms + settings.login_timeout.as_millis() as u64;
         let mut conversation = Conversation::new(Some(Box::new(login)), deadline_ms);
         conversation.is_unauthenticated = true;
         session.mysql = Some(Box::new(conversation));
         self.try_next_server(slot);
+    }
+
+    /// How the client's address reads in a server's messages.
+    fn client_address(&mut self, slot: u32) -> String {
+        let peer = self.kernel.peer(self.sessions[slot].legs[CLIENT].socket);
+        peer.map_or("localhost".to_owned(), |address| address.ip().to_string())
     }
 
     /// Too many are logging in: a server would say the same.
@@ -270,8 +272,7 @@ fn has_replica(route: &LocalRoute) -> bool {
 
 /// What sessions of a route are held to, as the splitter wants to know it.
 fn settings_of(route: &LocalRoute, text_bytes_max: usize) -> Settings {
-    let mysql = route.mysql.as_ref().expect("a mysql listener's route");
-    let settings = &mysql.settings;
+    let settings = &route.mysql().settings;
     Settings {
         classify_bytes_max: settings.classify_bytes_max as usize,
         read_after_write: settings.read_after_write,

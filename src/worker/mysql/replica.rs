@@ -44,12 +44,12 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn open_replica_again(&mut self, slot: u32) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
-        let mysql = session
+        let timeout_ms = session
             .route
-            .mysql
-            .clone()
-            .expect("a mysql listener's route");
-        let timeout_ms = mysql.settings.replica_login_timeout.as_millis() as u64;
+            .mysql()
+            .settings
+            .replica_login_timeout
+            .as_millis() as u64;
         let conversation = session.conversation_mut();
         let splitter = conversation
             .splitter
@@ -178,13 +178,6 @@ impl<K: Kernel> Worker<K> {
         self.act(slot, actions);
         self.apply(slot, &mut orders);
         self.orders = orders;
-    }
-
-    /// A replica has refused the login of a session.
-    pub(super) fn replica_refused(&mut self, slot: u32, is_over: bool) {
-        if is_over {
-            self.leave_replica_login(slot);
-        }
     }
 
     /// The login at a replica is over without a result.
