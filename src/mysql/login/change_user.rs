@@ -150,7 +150,8 @@ impl Login {
         Some(signing.more(&mut self.replica, payload).is_ok())
     }
 
-    /// The primary has accepted: what about the replica?
+    /// The primary has accepted: what about the replica? One that has not asked for anything yet,
+    /// or that has its answer, is waited for.
     pub(super) fn change_at_replica(&mut self, actions: &mut Vec<Action>) {
         if self.replica.is_accepted() || self.replica.is_unwanted() {
             return self.complete(actions);
@@ -159,6 +160,9 @@ impl Login {
         let Some(switch) = switch else {
             return;
         };
+        if self.client_has_signed_enough() {
+            return self.end_without_replica(PrimaryOnly::SwitchUsed, actions);
+        }
         self.scramble = known_switch(&switch).map(|(_, scramble)| scramble);
         self.plugin = known_switch(&switch).map(|(plugin, _)| plugin);
         self.pass_on(&switch);

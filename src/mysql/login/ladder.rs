@@ -279,23 +279,26 @@ impl Login {
         if !relayed || self.lead == Peer::Replica || self.primary_only.is_some() {
             return self.complete(actions);
         }
-        if self.rung == Rung::Configured || self.replica.is_accepted() {
+        let is_signed = self.rung == Rung::Configured || self.replica.is_accepted();
+        if !is_signed && self.plugin.is_none() {
+            return self.end_without_replica(PrimaryOnly::Plugin, actions);
+        }
+        if self.change.is_some() {
             self.phase = Phase::ReplicaGreeting;
             return self.change_at_replica(actions);
         }
-        if self.plugin.is_none() {
-            return self.end_without_replica(PrimaryOnly::Plugin, actions);
-        }
-        let empty = self.password_is_empty();
-        if self.switches > 0 && !empty && !self.client_signs_any_number() {
+        if self.client_has_signed_enough() {
             return self.end_without_replica(PrimaryOnly::SwitchUsed, actions);
         }
         self.phase = Phase::ReplicaGreeting;
-        if self.change.is_some() {
-            self.change_at_replica(actions);
-        } else if self.replica.is_greeted() {
+        if self.replica.is_greeted() {
             self.sign_at_replica(actions);
         }
+    }
+
+    /// Whether the client cannot be asked for one more signature.
+    pub(super) fn client_has_signed_enough(&self) -> bool {
+        self.switches > 0 && !self.password_is_empty() && !self.client_signs_any_number()
     }
 
     fn password_is_empty(&self) -> bool {
@@ -309,7 +312,7 @@ impl Login {
         name.is_some_and(|name| SIGN_ANY_NUMBER.contains(&name))
     }
 
-    fn end_without_replica(&mut self, reason: PrimaryOnly, actions: &mut Vec<Action>) {
+    pub(super) fn end_without_replica(&mut self, reason: PrimaryOnly, actions: &mut Vec<Action>) {
         self.primary_only = self.primary_only.or(Some(reason));
         self.replica.leave();
         self.complete(actions);

@@ -399,6 +399,17 @@ fn the_primary_reports_gtids_that_the_client_does_not_hear_of() {
 
 #[test]
 fn change_user_answers_the_server_whose_scramble_the_client_knows() {
+    changes_user_at_both([Replica, Primary]);
+}
+
+#[test]
+fn change_user_waits_for_a_replica_that_is_slower_than_the_primary() {
+    changes_user_at_both([Primary, Replica]);
+}
+
+/// The servers accept in this order, and both keep the session.
+#[track_caller]
+fn changes_user_at_both(order: [Peer; 2]) {
     let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let signed = token(NATIVE, &REPLICA);
     let command = [
@@ -422,8 +433,9 @@ fn change_user_answers_the_server_whose_scramble_the_client_knows() {
     scene.gets(Client, 1, &switch(NATIVE, &PRIMARY));
     scene.says(Client, 2, &token(NATIVE, &PRIMARY));
     scene.gets(Primary, 2, &token(NATIVE, &PRIMARY));
-    scene.says(Replica, 3, OK_PACKET);
-    scene.says(Primary, 3, OK_PACKET);
+    for server in order {
+        scene.says(server, 3, OK_PACKET);
+    }
     scene.gets(Client, 3, OK_PACKET);
     let done = scene.done();
     assert_eq!(done.response.user, b"bob");
@@ -434,6 +446,30 @@ fn change_user_answers_the_server_whose_scramble_the_client_knows() {
     );
     assert_eq!(done.replica.as_ref().unwrap().thread_id, 70);
     assert!(scene.login.is_finished());
+}
+
+#[test]
+fn change_user_answers_a_replica_that_asks_after_the_primary_has_accepted() {
+    let session = relayed(Scene::new(Rules::default())).established.unwrap();
+    let signed = token(NATIVE, &REPLICA);
+    let command = [b"\x11bob\0\x14", &signed[..], b"\0\x2d\0", NATIVE, b"\0"].concat();
+    let mut actions = Vec::new();
+    let rules = Rules::default().into();
+    let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
+    let mut scene = Scene::of(login);
+    scene.act(actions);
+    scene.gets(Primary, 0, &command);
+    scene.gets(Replica, 0, &command);
+    scene.says(Primary, 1, &switch(NATIVE, &PRIMARY));
+    scene.gets(Client, 1, &switch(NATIVE, &PRIMARY));
+    scene.says(Client, 2, &token(NATIVE, &PRIMARY));
+    scene.gets(Primary, 2, &token(NATIVE, &PRIMARY));
+    scene.says(Primary, 3, OK_PACKET);
+    scene.says(Replica, 1, &switch(NATIVE, &REPLICA));
+    scene.gets(Replica, 2, &signed);
+    scene.says(Replica, 3, OK_PACKET);
+    scene.gets(Client, 3, OK_PACKET);
+    assert_eq!(scene.done().primary_only, None);
 }
 
 #[test]
