@@ -28,6 +28,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+mod entropy;
 pub mod limits;
 pub mod mysql;
 mod sys;

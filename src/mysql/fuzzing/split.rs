@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::config::ReadAfterWrite;
+use crate::entropy::Entropy;
 use crate::mysql::auth::{Password, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::{Command, Reply};
@@ -38,32 +39,15 @@ pub struct SplitOutcome {
 /// When that does not hold.
 pub fn check_split(data: &[u8]) -> SplitOutcome {
     let mut world = World::new(data);
-    while !world.choices.is_empty() && !world.is_over() {
+    while !world.entropy.is_empty() && !world.is_over() {
         world.act();
         world.settle();
     }
     world.end()
 }
 
-/// Reads decisions off the input. When it is used up, every decision is the first option.
-struct Choices<'a>(&'a [u8]);
-
-impl Choices<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        let Some((&first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        usize::from(first) % bound
-    }
-}
-
 struct World<'a> {
-    choices: Choices<'a>,
+    entropy: Entropy<'a>,
     splitter: Splitter,
     client: Client,
     servers: [FakeServer; 2],
@@ -103,15 +87,15 @@ struct FakeServer {
     ran: BTreeMap<Vec<u8>, usize>,
 }
 
-fn capabilities(choices: &mut Choices<'_>) -> Capabilities {
+fn capabilities(entropy: &mut Entropy<'_>) -> Capabilities {
     let mut capabilities = Capabilities::PROTOCOL_41
         | Capabilities::PLUGIN_AUTH
         | Capabilities::MULTI_RESULTS
         | Capabilities::TRANSACTIONS;
-    if choices.below(2) == 1 {
+    if entropy.below(2) == 1 {
         capabilities = capabilities | Capabilities::DEPRECATE_EOF;
     }
-    if choices.below(2) == 1 {
+    if entropy.below(2) == 1 {
         capabilities = capabilities | Capabilities::QUERY_ATTRIBUTES;
     }
     capabilities
@@ -168,13 +152,13 @@ pub(in crate::mysql) fn established(
 
 impl<'a> World<'a> {
     fn new(data: &'a [u8]) -> Self {
-        let mut choices = Choices(data);
-        let capabilities = capabilities(&mut choices);
-        let tracks = choices.below(3) == 2;
-        let later = choices.below(3) == 2;
+        let mut entropy = Entropy::new(data);
+        let capabilities = capabilities(&mut entropy);
+        let tracks = entropy.below(3) == 2;
+        let later = entropy.below(3) == 2;
         let settings = Settings {
             classify_bytes_max: 1024,
-            read_after_write: match (tracks, choices.below(2)) {
+            read_after_write: match (tracks, entropy.below(2)) {
                 (true, _) => ReadAfterWrite::Gtid,
                 (false, 1) => ReadAfterWrite::For(Duration::from_micros(50)),
                 (false, _) => ReadAfterWrite::Off,
@@ -187,7 +171,7 @@ impl<'a> World<'a> {
         let established = established(capabilities, tracks, later);
         let primary_capabilities = established.primary_capabilities;
         Self {
-            choices,
+            entropy,
             client: Client::new(capabilities),
             servers: [
                 FakeServer::new(Server::Primary, true),
@@ -215,18 +199,18 @@ impl<'a> World<'a> {
 
     fn act(&mut self) {
         self.now_us += 10;
-        match self.choices.below(24) {
+        match self.entropy.below(24) {
             0..20 => {
-                let bytes = self.client.say(&mut self.choices);
+                let bytes = self.client.say(&mut self.entropy);
                 self.arriving[0].extend(bytes);
             }
-            20 if self.choices.below(12) == 11 => self.lose(Server::Replica),
-            21 if self.choices.below(12) == 11 => self.lose(Server::Primary),
+            20 if self.entropy.below(12) == 11 => self.lose(Server::Replica),
+            21 if self.entropy.below(12) == 11 => self.lose(Server::Primary),
             _ => {}
         }
         // Several commands may be on their way before one is answered.
-        if self.choices.below(3) == 2 {
-            let bytes = self.client.say(&mut self.choices);
+        if self.entropy.below(3) == 2 {
+            let bytes = self.client.say(&mut self.entropy);
             self.arriving[0].extend(bytes);
         }
     }
@@ -239,9 +223,9 @@ impl<'a> World<'a> {
         }
         self.servers[index].open = false;
         let arriving = &mut self.arriving[index + 1];
-        let kept = match self.choices.below(2) {
+        let kept = match self.entropy.below(2) {
             0 => 0,
-            _ => self.choices.below(arriving.len() + 1),
+            _ => self.entropy.below(arriving.len() + 1),
         };
         arriving.truncate(kept);
         self.deliver(index + 1);
@@ -253,7 +237,7 @@ impl<'a> World<'a> {
     /// Delivers what is on its way, in pieces, until nothing can go on.
     fn settle(&mut self) {
         // A server may be lost with a reply on its way, or before it has begun.
-        let patience = self.choices.below(4);
+        let patience = self.entropy.below(4);
         for round in 0..10_000 {
             let mut moved = false;
             for peer in [1, 2, 0] {
@@ -262,7 +246,7 @@ impl<'a> World<'a> {
                     return;
                 }
             }
-            if round == patience && self.choices.below(80) == 79 {
+            if round == patience && self.entropy.below(80) == 79 {
                 self.lose(Server::Replica);
                 moved = true;
             }
@@ -282,10 +266,10 @@ impl<'a> World<'a> {
             return false;
         }
         let most = self.arriving[peer].len();
-        let piece = match self.choices.below(3) {
+        let piece = match self.entropy.below(3) {
             0 => most,
-            1 => most.min(1 + self.choices.below(7)),
-            _ => most.min(1 + self.choices.below(256)),
+            1 => most.min(1 + self.entropy.below(7)),
+            _ => most.min(1 + self.entropy.below(256)),
         };
         let mut input: Vec<u8> = self.arriving[peer].iter().take(piece).copied().collect();
         let mut orders = Vec::new();
@@ -352,7 +336,7 @@ impl<'a> World<'a> {
 
     fn open_replica(&mut self) {
         let mut orders = Vec::new();
-        if self.choices.below(4) == 3 {
+        if self.entropy.below(4) == 3 {
             self.splitter.replica_unavailable(self.now_us, &mut orders);
         } else {
             let ran = std::mem::take(&mut self.servers[1].ran);
@@ -415,10 +399,10 @@ impl Client {
     }
 
     /// The next command.
-    fn say(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
+    fn say(&mut self, entropy: &mut Entropy<'_>) -> Vec<u8> {
         self.next += 1;
         let n = self.next;
-        let text = match choices.below(14) {
+        let text = match entropy.below(14) {
             0..4 => format!("SELECT 'r{n}'"),
             4 | 5 => format!("INSERT INTO t VALUES ('w{n}')"),
             6 => format!("SET @v{n} = {n}"),
@@ -426,9 +410,9 @@ impl Client {
             8 => "COMMIT".to_owned(),
             9 => "START TRANSACTION READ ONLY".to_owned(),
             10 => return self.prepare(format!("SELECT 'p{n}', ?")),
-            11 => return self.execute(choices),
+            11 => return self.execute(entropy),
             12 => return self.command(Command::Ping, b""),
-            _ => match choices.below(4) {
+            _ => match entropy.below(4) {
                 0 => return self.command(Command::InitDb, b"shop"),
                 1 => return self.command(Command::ResetConnection, b""),
                 2 => return self.command(Command::Statistics, b""),
@@ -472,17 +456,17 @@ impl Client {
     }
 
     /// Runs a statement that was prepared, with one parameter, or closes it.
-    fn execute(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
+    fn execute(&mut self, entropy: &mut Entropy<'_>) -> Vec<u8> {
         let Some((id, text)) = self.prepared.last().cloned() else {
             return self.command(Command::Ping, b"");
         };
         let mut out = Vec::new();
-        if choices.below(5) == 4 {
+        if entropy.below(5) == 4 {
             self.prepared.pop();
             write_command(&mut out, Command::StmtClose, &id.to_le_bytes());
             return out;
         }
-        let bound = choices.below(2) == 0;
+        let bound = entropy.below(2) == 0;
         let mut arguments = id.to_le_bytes().to_vec();
         arguments.extend(b"\x00\x01\0\0\0\x00");
         arguments.push(u8::from(bound));

@@ -5,24 +5,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::config::ReadAfterWrite;
+use crate::entropy::noise;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
 use crate::mysql::fuzzing::{SplitOutcome, check_split, established};
 use crate::mysql::packet::write_command;
 use crate::mysql::splitter::{Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
-
-/// A reproducible string of bytes.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    std::iter::repeat_with(step).take(len).collect()
-}
 
 #[test]
 fn each_command_has_its_own_answer_whatever_happens() {

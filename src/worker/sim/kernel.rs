@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
-use super::entropy::Entropy;
+use crate::entropy::Entropy;
 use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES};
 use crate::worker::kernel::{
     BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Tuning,

@@ -5,7 +5,6 @@
 //! socket is closed and no buffer released while an operation uses it; and in the end everything
 //! that was taken has been given back.
 
-mod entropy;
 mod kernel;
 mod world;
 
@@ -14,19 +13,8 @@ pub use world::{Outcome, drive};
 #[cfg(test)]
 mod tests {
     use super::drive;
+    use crate::entropy::noise;
     use crate::telemetry::Reason;
-
-    /// A reproducible string of bytes.
-    fn noise(seed: u64, len: usize) -> Vec<u8> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let step = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        };
-        std::iter::repeat_with(step).take(len).collect()
-    }
 
     #[test]
     fn nothing_that_peers_and_kernel_do_breaks_a_session() {

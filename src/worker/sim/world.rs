@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entropy::Entropy;
 use super::kernel::{SimKernel, Socket};
 use crate::balance::{Member, Pool, Server};
 use crate::config::{Address, PoolSettings};
+use crate::entropy::Entropy;
 use crate::telemetry::{Direction, Reason, SessionRecord, Who};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Farewell, Fd};

@@ -1,21 +1,22 @@
-//! Decisions, drawn from a string of bytes.
+//! Decisions, drawn from a string of bytes: what drives the simulations of the worker and of a MySQL
+//! session, under a fuzzer and under tests.
 
 /// Reads decisions off an input. When it is used up, every decision is the first option.
-pub(super) struct Entropy<'a> {
+pub(crate) struct Entropy<'a> {
     input: &'a [u8],
 }
 
 impl<'a> Entropy<'a> {
-    pub(super) fn new(input: &'a [u8]) -> Self {
+    pub(crate) fn new(input: &'a [u8]) -> Self {
         Self { input }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.input.is_empty()
     }
 
     /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let Some((&first, rest)) = self.input.split_first() else {
             return 0;
         };
@@ -24,12 +25,12 @@ impl<'a> Entropy<'a> {
     }
 
     /// True once in `n` times, never when the input is used up.
-    pub(super) fn once_in(&mut self, n: usize) -> bool {
+    pub(crate) fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
 
     /// An amount of bytes: mostly small, sometimes a buffer or far more.
-    pub(super) fn amount(&mut self) -> usize {
+    pub(crate) fn amount(&mut self) -> usize {
         match self.below(8) {
             0 | 1 => 1 + self.below(64),
             2 | 3 => 1 + 61 * self.below(256),
@@ -38,4 +39,17 @@ impl<'a> Entropy<'a> {
             _ => 4096 * (1 + self.below(64)),
         }
     }
+}
+
+/// A reproducible string of bytes, to draw decisions from.
+#[cfg(test)]
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(step).take(len).collect()
 }
