@@ -12,11 +12,9 @@ use tempfile::TempDir;
 
 use self::support::sql_client::{commands, flags, line};
 use self::support::{
-    Balancer, Config, Login, Mysql9Pair, SqlClient, eventually, mariadb, mysql9, quickly, until,
+    Balancer, Config, Login, Mysql9Pair, PRIMARY, REPLICA, SqlClient, eventually, mariadb, mysql9,
+    quickly, until,
 };
-
-const PRIMARY: &str = "1";
-const REPLICA: &str = "2";
 
 /// The account that both servers know by heart, once it has logged in at each.
 const APP: (&str, &str) = ("app", "secret");
@@ -63,10 +61,6 @@ fn login() -> Login {
 fn connect(balancer: &Balancer) -> SqlClient {
     let connected = login().connect(balancer.address());
     connected.unwrap_or_else(|error| panic!("no login: {error:?}"))
-}
-
-fn reads_at(client: &mut SqlClient) -> String {
-    client.row("SELECT @@server_id")
 }
 
 /// Where this account reads through the balancer.
@@ -258,7 +252,7 @@ fn prepared_statements_run_where_their_text_belongs() {
     let rows = client.execute(read, &["2"], false).unwrap();
     assert_eq!(line(&rows[0]), "2 2 text");
     client.reset();
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
@@ -325,13 +319,13 @@ fn with_gtids_a_session_reads_the_replica_once_that_has_what_it_wrote() {
         .pool_mysql("gtid_wait = \"100ms\"");
     let balancer = Balancer::start(&config);
     let mut client = connect(&balancer);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     for number in 1..=20 {
         client.run(&[&format!("INSERT INTO awaited VALUES ({number})")]);
         let own = client.row("SELECT COUNT(*) FROM awaited");
         assert_eq!(own, number.to_string(), "its own writes");
     }
-    until("the replica is used", || reads_at(&mut client) == REPLICA);
+    until("the replica is used", || client.reads_at() == REPLICA);
 
     pair.hold_replication();
     client.run(&["BEGIN", "INSERT INTO awaited VALUES (21)", "COMMIT"]);
@@ -351,7 +345,7 @@ fn a_lost_replica_is_done_without_until_it_is_back() {
     let mut pair = Mysql9Pair::alone();
     let balancer = balancer(&pair);
     let mut client = connect(&balancer);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.send("SELECT SLEEP(1), @@server_id");
     until("it runs", || {
         pair.replica.sql("SHOW FULL PROCESSLIST").contains("SLEEP")
@@ -359,7 +353,7 @@ fn a_lost_replica_is_done_without_until_it_is_back() {
     pair.replica.kill();
     let rows = quickly(AT_ONCE, || client.results()).unwrap();
     assert_eq!(line(&rows[0]), "0 1", "it runs again at the primary");
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["BEGIN", "ROLLBACK"]);
     assert_eq!(quickly(AT_ONCE, || reads_of(&balancer, APP)), PRIMARY);
     pair.replica.start_again();

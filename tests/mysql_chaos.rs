@@ -13,16 +13,15 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use self::support::sql_client::{Prepared, Rows, line, status};
-use self::support::{Balancer, Config, DEADLINE, Login, MariaDb, Pair, SqlClient, SqlError, until};
+use self::support::{
+    Balancer, Config, DEADLINE, Login, MariaDb, Pair, REPLICA, SqlClient, SqlError, until,
+};
 
 /// What makes a run what it is, apart from the scheduler's moods.
 const SEED: u64 = 0x5EED;
 
 const WRITERS: u64 = 4;
 const READERS: u64 = 3;
-
-/// The replica's id, as it tells it.
-const REPLICA: &str = "2";
 
 /// How often a server is killed.
 const KILLS: u32 = 6;

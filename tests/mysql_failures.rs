@@ -9,12 +9,9 @@ use nix::sys::signal::Signal;
 
 use self::support::sql_client::{commands, line};
 use self::support::{
-    Balancer, Config, Login, MariaDb, Metrics, Pair, SqlClient, SqlError, eventually, quickly,
-    until,
+    Balancer, Login, MariaDb, Metrics, PRIMARY, Pair, REPLICA, SqlClient, SqlError, eventually,
+    quickly, until,
 };
-
-const PRIMARY: &str = "1";
-const REPLICA: &str = "2";
 
 /// What is far below any timeout, and far above what an answer takes.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -30,18 +27,6 @@ fn pair() -> Pair {
         .sql("CREATE TABLE shop.t (id INT PRIMARY KEY, v TEXT)");
     pair.replicate();
     pair
-}
-
-fn config(pair: &Pair) -> Config {
-    Config::mysql(pair.primary.address(), pair.replica.address())
-}
-
-fn balancer(pair: &Pair) -> Balancer {
-    Balancer::start(&config(pair))
-}
-
-fn reads_at(client: &mut SqlClient) -> String {
-    client.row("SELECT @@server_id")
 }
 
 /// The number of the error that a server's loss was told with.
@@ -67,30 +52,32 @@ fn lose(server: &mut MariaDb, client: &mut SqlClient, sql: &str) {
 #[test]
 fn the_replica_is_lost_while_nothing_runs() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     pair.replica.kill();
     for _ in 0..3 {
-        assert_eq!(quickly(AT_ONCE, || reads_at(&mut client)), PRIMARY);
+        assert_eq!(quickly(AT_ONCE, || client.reads_at()), PRIMARY);
     }
     client.run(&["INSERT INTO t VALUES (1, 'a')"]);
     // New sessions do without it, and use it again once it is back.
     let mut other = quickly(AT_ONCE, || SqlClient::connect(balancer.address()));
-    assert_eq!(reads_at(&mut other), PRIMARY);
+    assert_eq!(other.reads_at(), PRIMARY);
     pair.replica.start_again();
     until("new sessions read there again", || {
-        reads_at(&mut SqlClient::connect(balancer.address())) == REPLICA
+        SqlClient::connect(balancer.address()).reads_at() == REPLICA
     });
     // A session whose password nobody knows stays as it is.
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
 }
 
 #[test]
 fn an_account_of_the_configuration_gets_a_replica_again() {
     let mut pair = pair();
     let hash = pair.replica.sql("SELECT PASSWORD('secret')");
-    let known = config(&pair).mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
+    let known = pair
+        .config()
+        .mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
     let balancer = Balancer::start(&known);
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SET @a = 7"]);
@@ -98,14 +85,14 @@ fn an_account_of_the_configuration_gets_a_replica_again() {
     pair.replica.kill();
     assert_eq!(client.row("SELECT @a, @@server_id"), "7 1");
     pair.replica.start_again();
-    until("it reads there again", || reads_at(&mut client) == REPLICA);
+    until("it reads there again", || client.reads_at() == REPLICA);
     assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");
 }
 
 #[test]
 fn a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.send("SELECT SLEEP(1), @@server_id");
     until("it runs", || {
@@ -119,12 +106,12 @@ fn a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
         rows.iter().map(|row| line(row)).collect::<Vec<_>>(),
         ["0 1"]
     );
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     // The same for a prepared statement.
     pair.replica.start_again();
     let mut client = eventually(|| {
         let mut client = SqlClient::connect(balancer.address());
-        match reads_at(&mut client).as_str() {
+        match client.reads_at().as_str() {
             REPLICA => Ok(client),
             other => Err(format!("it reads at {other}")),
         }
@@ -144,7 +131,7 @@ fn a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
 #[test]
 fn a_reply_that_has_begun_ends_in_an_error_or_a_close_and_is_never_a_mixture() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.send("SELECT REPEAT('r', 5000), @@server_id, SLEEP(0.002) FROM seq_1_to_100000");
     // Some of the rows are out: the rest never comes.
@@ -160,7 +147,7 @@ fn a_reply_that_has_begun_ends_in_an_error_or_a_close_and_is_never_a_mixture() {
         SqlError::Lost => {}
         SqlError::Server(code, ..) => {
             assert_eq!(code, LOST);
-            assert_eq!(reads_at(&mut client), PRIMARY, "no leftovers");
+            assert_eq!(client.reads_at(), PRIMARY, "no leftovers");
         }
     }
 }
@@ -168,11 +155,11 @@ fn a_reply_that_has_begun_ends_in_an_error_or_a_close_and_is_never_a_mixture() {
 #[test]
 fn a_read_only_transaction_is_lost_with_its_replica() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     for in_statement in [false, true] {
         let mut client = eventually(|| {
             let mut client = SqlClient::connect(balancer.address());
-            match reads_at(&mut client).as_str() {
+            match client.reads_at().as_str() {
                 REPLICA => Ok(client),
                 other => Err(format!("it reads at {other}")),
             }
@@ -194,7 +181,7 @@ fn a_read_only_transaction_is_lost_with_its_replica() {
 #[test]
 fn a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     // Between two statements, in one, and while it is committed.
     for (id, last) in [
         (1, None),
@@ -225,7 +212,7 @@ fn a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
 #[test]
 fn a_write_is_never_repeated() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     lose(
         &mut pair.primary,
@@ -245,7 +232,7 @@ fn without_the_primary_reads_go_on_and_writes_are_refused_at_once() {
     let mut pair = pair();
     pair.primary.sql("INSERT INTO shop.t VALUES (1, 'one')");
     pair.replicate();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut old = SqlClient::connect(balancer.address());
     let prepared = old.prepare("SELECT v FROM t WHERE id = ?");
     assert_eq!(
@@ -281,7 +268,7 @@ fn without_the_primary_reads_go_on_and_writes_are_refused_at_once() {
 #[test]
 fn a_session_that_lost_its_primary_is_sent_away_when_that_is_back() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     pair.primary.kill();
     assert_eq!(client.error("DELETE FROM t").0, READ_ONLY);
@@ -290,7 +277,7 @@ fn a_session_that_lost_its_primary_is_sent_away_when_that_is_back() {
     assert_eq!(client.error("DELETE FROM t").0, READ_ONLY);
     pair.primary.start_again();
     balancer.wait_for("the primary is up", |metrics| up(metrics) == 1.0);
-    assert_eq!(reads_at(&mut client), REPLICA, "reads are not disturbed");
+    assert_eq!(client.reads_at(), REPLICA, "reads are not disturbed");
     assert_eq!(code(client.ask("DELETE FROM t")), LOST);
     client.expect_end();
     let mut new = SqlClient::connect(balancer.address());
@@ -300,7 +287,7 @@ fn a_session_that_lost_its_primary_is_sent_away_when_that_is_back() {
 #[test]
 fn without_any_server_there_is_a_proper_error() {
     let mut pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let mut busy = SqlClient::connect(balancer.address());
     busy.send("SELECT SLEEP(600)");
@@ -330,7 +317,7 @@ fn without_any_server_there_is_a_proper_error() {
 #[test]
 fn errors_of_a_server_that_is_overloaded_or_contended_are_passed_on() {
     let pair = pair();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut one = SqlClient::connect(balancer.address());
     let mut two = SqlClient::connect(balancer.address());
     one.run(&["INSERT INTO t VALUES (1, ''), (2, '')"]);
@@ -378,7 +365,7 @@ fn errors_of_a_server_that_is_overloaded_or_contended_are_passed_on() {
 #[test]
 fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let pair = pair();
-    let balancer = Balancer::start(&config(&pair).pool("half_close_timeout = \"1s\""));
+    let balancer = Balancer::start(&pair.config().pool("half_close_timeout = \"1s\""));
     let statements = [
         ("SELECT SLEEP(600)", &pair.replica),
         ("/* route:primary */ SELECT SLEEP(601)", &pair.primary),

@@ -11,35 +11,8 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use self::support::{
-    Balancer, Config, Login, Pair, SqlClient, SqlError, eventually, quickly, until,
+    Balancer, Login, PRIMARY, Pair, REPLICA, SqlClient, SqlError, eventually, quickly, until,
 };
-
-/// The servers, as `@@server_id` tells them.
-const PRIMARY: &str = "1";
-const REPLICA: &str = "2";
-
-fn config(pair: &Pair) -> Config {
-    Config::mysql(pair.primary.address(), pair.replica.address())
-}
-
-fn balancer(pair: &Pair) -> Balancer {
-    Balancer::start(&config(pair))
-}
-
-/// A table of a test's own, on both servers.
-#[track_caller]
-fn table(pair: &Pair, name: &str, columns: &str) {
-    pair.primary.sql(&format!(
-        "DROP TABLE IF EXISTS shop.{name}; CREATE TABLE shop.{name} ({columns})"
-    ));
-    pair.replicate();
-}
-
-/// Where a plain read goes now.
-#[track_caller]
-fn reads_at(client: &mut SqlClient) -> String {
-    client.row("SELECT @@server_id")
-}
 
 #[test]
 fn another_user_on_the_same_connection_is_as_after_a_login() {
@@ -48,7 +21,7 @@ fn another_user_on_the_same_connection_is_as_after_a_login() {
         "CREATE OR REPLACE USER other@'%' IDENTIFIED BY 'words'; GRANT ALL ON shop.* TO other@'%'",
     );
     pair.replicate();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SET @a = 1", "CREATE TEMPORARY TABLE mine (a INT)"]);
     client.change_user("other", "words").unwrap();
@@ -75,7 +48,9 @@ fn for_an_account_of_the_configuration_the_replica_is_opened_when_it_is_needed()
     pair.primary.sql("CREATE DATABASE IF NOT EXISTS second");
     pair.replicate();
     let hash = pair.replica.sql("SELECT PASSWORD('secret')");
-    let known = config(&pair).mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
+    let known = pair
+        .config()
+        .mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
     let balancer = Balancer::start(&known);
     let mut client = SqlClient::connect(balancer.address());
     // The replica is told what was said before it was there.
@@ -107,10 +82,10 @@ fn for_an_account_of_the_configuration_the_replica_is_opened_when_it_is_needed()
 #[test]
 fn chosen_accounts_are_sent_past_the_splitting() {
     let pair = Pair::shared();
-    let config = config(&pair).pool_mysql("primary_only_users = [\"app\"]");
+    let config = pair.config().pool_mysql("primary_only_users = [\"app\"]");
     let balancer = Balancer::start(&config);
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     assert_eq!(
         client.row("/* route:replica */ SELECT @@server_id"),
         PRIMARY
@@ -120,7 +95,7 @@ fn chosen_accounts_are_sent_past_the_splitting() {
 #[test]
 fn only_so_many_clients_may_be_logging_in() {
     let pair = Pair::shared();
-    let config = config(&pair).pool_mysql("max_unauthenticated_sessions = 2");
+    let config = pair.config().pool_mysql("max_unauthenticated_sessions = 2");
     let balancer = Balancer::start(&config);
     let waiting = [(); 2].map(|()| SqlClient::greeted(balancer.address()).unwrap());
     let refused = Login::default().connect(balancer.address());
@@ -136,13 +111,14 @@ fn only_so_many_clients_may_be_logging_in() {
     });
     // Who has logged in is not counted.
     let _others = [(); 2].map(|()| SqlClient::greeted(balancer.address()).unwrap());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
 fn a_login_that_takes_too_long_is_ended() {
     let pair = Pair::shared();
-    let config = config(&pair)
+    let config = pair
+        .config()
         .pool_mysql("replica_login_timeout = \"300ms\"")
         .pool_mysql("login_timeout = \"300ms\"");
     let balancer = Balancer::start(&config);
@@ -157,7 +133,7 @@ fn a_login_that_takes_too_long_is_ended() {
     let mut client = SqlClient::connect(balancer.address());
     thread::sleep(Duration::from_millis(600));
     assert_eq!(
-        reads_at(&mut client),
+        client.reads_at(),
         REPLICA,
         "a login that is over has no end"
     );
@@ -174,7 +150,7 @@ fn unfinished(pair: &Pair) -> [String; 2] {
 fn port_scans_never_block_the_balancer_at_the_servers() {
     let pair = Pair::alone();
     let before = unfinished(&pair);
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     for round in 0..9 {
         let mut scan = TcpStream::connect(balancer.address()).unwrap();
         match round % 3 {
@@ -193,7 +169,7 @@ fn port_scans_never_block_the_balancer_at_the_servers() {
     balancer.wait_active(0);
     assert_eq!(unfinished(&pair), before);
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     // The same without a balancer.
     drop(SqlClient::greeted(pair.primary.address()).unwrap());
     until("the server takes note", || {
@@ -205,7 +181,7 @@ fn port_scans_never_block_the_balancer_at_the_servers() {
 fn a_login_that_is_cut_off_anywhere_is_finished_at_the_servers() {
     let pair = Pair::alone();
     let before = unfinished(&pair);
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let whole = |client: &SqlClient| {
         let response = Login::default().response(client.scramble());
         [&[response.len() as u8, 0, 0, 1], &response[..]].concat()
@@ -224,13 +200,13 @@ fn a_login_that_is_cut_off_anywhere_is_finished_at_the_servers() {
     balancer.wait_active(0);
     assert_eq!(unfinished(&pair), before);
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
 fn a_login_that_is_none_is_told_so_and_ended() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let tls = [&[32, 0, 0, 1][..], &0x0000_AA00_u32.to_le_bytes(), &[0; 28]].concat();
     let cases: [(&[u8], u16); 4] = [
         // So long that nobody would hold it, and refused before it comes.
@@ -252,8 +228,8 @@ fn a_login_that_is_none_is_told_so_and_ended() {
 #[test]
 fn nothing_of_a_client_reaches_a_server_before_it_has_logged_in() {
     let pair = Pair::shared();
-    table(&pair, "early", "a INT");
-    let balancer = balancer(&pair);
+    pair.table("early", "a INT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::greeted(balancer.address()).unwrap();
     // A login with a wrong signature, and a statement right behind it.
     let response = Login::default()

@@ -7,34 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::support::sql_client::{commands, flags, line, status};
-use self::support::{Balancer, Config, Login, MariaDb, Pair, SqlClient, SqlError, quickly, until};
-
-/// The servers, as `@@server_id` tells them.
-const PRIMARY: &str = "1";
-const REPLICA: &str = "2";
-
-fn config(pair: &Pair) -> Config {
-    Config::mysql(pair.primary.address(), pair.replica.address())
-}
-
-fn balancer(pair: &Pair) -> Balancer {
-    Balancer::start(&config(pair))
-}
-
-/// A table of a test's own, on both servers.
-#[track_caller]
-fn table(pair: &Pair, name: &str, columns: &str) {
-    pair.primary.sql(&format!(
-        "DROP TABLE IF EXISTS shop.{name}; CREATE TABLE shop.{name} ({columns})"
-    ));
-    pair.replicate();
-}
-
-/// Where a plain read goes now.
-#[track_caller]
-fn reads_at(client: &mut SqlClient) -> String {
-    client.row("SELECT @@server_id")
-}
+use self::support::{
+    Balancer, Login, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, SqlError, quickly, until,
+};
 
 #[test]
 fn every_statement_is_heard_by_the_servers_that_it_is_for() {
@@ -137,10 +112,10 @@ fn every_statement_is_heard_by_the_servers_that_it_is_for() {
         ("p", "any words at all"),
     ];
     let pair = Pair::alone();
-    table(&pair, "rules", "a INT");
+    pair.table("rules", "a INT");
     pair.primary.sql("CREATE OR REPLACE SEQUENCE shop.numbers");
     pair.replicate();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let many = Login::default().flag(flags::MULTI_STATEMENTS);
     let mut client = many.connect(balancer.address()).unwrap();
     let log =
@@ -181,10 +156,10 @@ fn every_statement_is_heard_by_the_servers_that_it_is_for() {
 #[test]
 fn writes_are_the_primarys_and_reads_the_replicas() {
     let pair = Pair::shared();
-    table(&pair, "kv", "k INT PRIMARY KEY, v TEXT");
-    let balancer = balancer(&pair);
+    pair.table("kv", "k INT PRIMARY KEY, v TEXT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.run(&["INSERT INTO kv VALUES (1, @@server_id), (2, 'x')"]);
     client.run(&["UPDATE kv SET v = CONCAT(v, '!') WHERE k = 2"]);
     pair.replicate();
@@ -197,29 +172,29 @@ fn writes_are_the_primarys_and_reads_the_replicas() {
     // An error is an answer, and changes nothing.
     assert_eq!(client.error("INSERT INTO kv VALUES (1, 'again')").0, 1062);
     assert_eq!(client.error("SELECT nothing FROM kv").0, 1054);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
 fn a_transaction_stays_on_the_primary_and_sees_itself() {
     let pair = Pair::shared();
-    table(&pair, "ledger", "a INT");
-    let balancer = balancer(&pair);
+    pair.table("ledger", "a INT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     for (begin, end) in [("BEGIN", "COMMIT"), ("START TRANSACTION", "ROLLBACK")] {
         client.run(&[begin, "INSERT INTO ledger VALUES (7)"]);
         assert_ne!(client.status() & status::IN_TRANSACTION, 0);
-        assert_eq!(reads_at(&mut client), PRIMARY);
+        assert_eq!(client.reads_at(), PRIMARY);
         let own = client.row("SELECT COUNT(*) >= 1 FROM ledger");
         assert_eq!(own, "1", "it reads its own rows");
         client.run(&[end]);
-        assert_eq!(reads_at(&mut client), REPLICA);
+        assert_eq!(client.reads_at(), REPLICA);
     }
     // What commits by itself ends it, too.
     client.run(&["BEGIN", "CREATE OR REPLACE TABLE ledger_2 (a INT)"]);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.run(&["BEGIN", "COMMIT AND CHAIN"]);
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["ROLLBACK"]);
     pair.replicate();
     assert_eq!(client.row("SELECT COUNT(*) FROM ledger"), "1");
@@ -228,11 +203,11 @@ fn a_transaction_stays_on_the_primary_and_sees_itself() {
 #[test]
 fn a_read_only_transaction_runs_on_the_replica() {
     let pair = Pair::shared();
-    table(&pair, "seen", "a INT");
-    let balancer = balancer(&pair);
+    pair.table("seen", "a INT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["START TRANSACTION READ ONLY, WITH CONSISTENT SNAPSHOT"]);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     pair.primary.sql("INSERT INTO shop.seen VALUES (1)");
     pair.replicate();
     assert_eq!(client.row("SELECT COUNT(*) FROM seen"), "0", "its snapshot");
@@ -242,24 +217,24 @@ fn a_read_only_transaction_runs_on_the_replica() {
     client.run(&["INSERT INTO seen VALUES (3)"]);
     // What connectors send for read-only connections.
     client.run(&["SET SESSION TRANSACTION READ ONLY", "BEGIN"]);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.run(&["COMMIT", "SET SESSION TRANSACTION READ WRITE", "BEGIN"]);
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["ROLLBACK"]);
 }
 
 #[test]
 fn without_autocommit_everything_is_the_primarys() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SET autocommit = 0"]);
     assert_eq!(client.status() & status::AUTOCOMMIT, 0);
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["COMMIT"]);
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["SET autocommit = 1"]);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
@@ -267,7 +242,7 @@ fn the_state_of_the_session_is_the_same_on_both_servers() {
     let pair = Pair::shared();
     pair.primary.sql("CREATE DATABASE IF NOT EXISTS other");
     pair.replicate();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let same = |client: &mut SqlClient, what: &str, value: &str| {
         let asked = format!("SELECT {what}, @@server_id");
@@ -301,11 +276,11 @@ fn the_state_of_the_session_is_the_same_on_both_servers() {
 #[test]
 fn a_variable_that_only_the_primary_has_is_read_there() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SELECT 17 INTO @a"]);
     assert_eq!(client.row("SELECT @a, @@server_id"), "17 1");
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.run(&["SET @b = UUID()"]);
     assert_eq!(client.row("SELECT LENGTH(@b), @@server_id"), "36 1");
 }
@@ -313,8 +288,8 @@ fn a_variable_that_only_the_primary_has_is_read_there() {
 #[test]
 fn what_only_the_primarys_connection_has_keeps_the_session_there_until_it_is_given_up() {
     let pair = Pair::shared();
-    table(&pair, "shelf", "a INT");
-    let balancer = balancer(&pair);
+    pair.table("shelf", "a INT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let pins: &[(&[&str], &[&str])] = &[
         (
@@ -338,20 +313,20 @@ fn what_only_the_primarys_connection_has_keeps_the_session_there_until_it_is_giv
     ];
     for (pin, release) in pins {
         client.run(pin);
-        assert_eq!(reads_at(&mut client), PRIMARY, "after {pin:?}");
+        assert_eq!(client.reads_at(), PRIMARY, "after {pin:?}");
         client.run(release);
-        assert_eq!(reads_at(&mut client), REPLICA, "after {release:?}");
+        assert_eq!(client.reads_at(), REPLICA, "after {release:?}");
         client.run(pin);
         client.reset();
-        assert_eq!(reads_at(&mut client), REPLICA, "after {pin:?} and a reset");
+        assert_eq!(client.reads_at(), REPLICA, "after {pin:?} and a reset");
     }
 }
 
 #[test]
 fn questions_about_the_last_statement_go_where_it_ran() {
     let pair = Pair::shared();
-    table(&pair, "news", "a TINYINT");
-    let balancer = balancer(&pair);
+    pair.table("news", "a TINYINT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["INSERT IGNORE INTO news VALUES (1), (2), (900)"]);
     let warnings = client.rows("SHOW WARNINGS");
@@ -372,13 +347,13 @@ fn questions_about_the_last_statement_go_where_it_ran() {
 #[test]
 fn the_last_insert_id_is_the_sessions_own() {
     let pair = Pair::shared();
-    table(&pair, "orders", "id INT AUTO_INCREMENT PRIMARY KEY, a INT");
-    let balancer = balancer(&pair);
+    pair.table("orders", "id INT AUTO_INCREMENT PRIMARY KEY, a INT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let mut other = SqlClient::connect(balancer.address());
     client.run(&["INSERT INTO orders (a) VALUES (10)"]);
     other.run(&["INSERT INTO orders (a) VALUES (20)"]);
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     assert_eq!(client.row("SELECT LAST_INSERT_ID()"), "1");
     assert_eq!(other.row("SELECT @@identity, LAST_INSERT_ID()"), "2 2");
 }
@@ -390,7 +365,7 @@ fn multi_statements_and_multi_results_come_whole_and_from_the_primary() {
         .client()
         .run(&["CREATE OR REPLACE PROCEDURE three()
         BEGIN SELECT 1; SELECT 2, @@server_id; SELECT 3; END"]);
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let many = Login::default().flag(flags::MULTI_STATEMENTS);
     let mut client = many.connect(balancer.address()).unwrap();
     let rows = client.rows("SELECT @@server_id; DO 1; SELECT 5");
@@ -406,14 +381,14 @@ fn multi_statements_and_multi_results_come_whole_and_from_the_primary() {
     // Who has not asked for it gets the server's error, and no hidden second statement runs.
     let mut plain = SqlClient::connect(balancer.address());
     assert_eq!(plain.error("SELECT 1; DROP TABLE nothing").0, 1064);
-    assert_eq!(reads_at(&mut plain), REPLICA);
+    assert_eq!(plain.reads_at(), REPLICA);
 }
 
 #[test]
 fn prepared_statements_run_where_their_text_belongs() {
     let pair = Pair::shared();
-    table(&pair, "prepared", "id INT PRIMARY KEY, v TEXT");
-    let balancer = balancer(&pair);
+    pair.table("prepared", "id INT PRIMARY KEY, v TEXT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let write = client.prepare("INSERT INTO prepared VALUES (?, ?)");
     let read = client.prepare("SELECT @@server_id, v FROM prepared WHERE id = ?");
@@ -433,21 +408,21 @@ fn prepared_statements_run_where_their_text_belongs() {
     // A prepared BEGIN counts.
     let begin = client.prepare("BEGIN");
     client.execute(begin, &[], false).unwrap();
-    assert_eq!(reads_at(&mut client), PRIMARY);
+    assert_eq!(client.reads_at(), PRIMARY);
     client.run(&["ROLLBACK"]);
     // Closed at both; the id is unknown from then on.
     client.command(commands::STMT_CLOSE, &read.id.to_le_bytes());
     let gone = client.execute(read, &["1"], true);
     assert!(matches!(gone, Err(SqlError::Server(1243, ..))), "{gone:?}");
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     assert!(client.try_prepare("SELECT nothing FROM prepared").is_err());
 }
 
 #[test]
 fn cursors_and_long_data_stay_with_their_statement() {
     let pair = Pair::shared();
-    table(&pair, "pages", "id INT PRIMARY KEY, v LONGTEXT");
-    let balancer = balancer(&pair);
+    pair.table("pages", "id INT PRIMARY KEY, v LONGTEXT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let write = client.prepare("INSERT INTO pages VALUES (1, ?)");
     for part in ["long ", "data"] {
@@ -470,13 +445,13 @@ fn cursors_and_long_data_stay_with_their_statement() {
     assert_ne!(client.status() & status::LAST_ROW_SENT, 0);
     client.command(commands::STMT_RESET, &read.id.to_le_bytes());
     client.done().unwrap();
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
 }
 
 #[test]
 fn pipelined_commands_are_answered_in_their_order() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     let asked: Vec<_> = (0..60)
         .map(|number| match number % 3 {
@@ -499,12 +474,12 @@ fn pipelined_commands_are_answered_in_their_order() {
 #[test]
 fn after_a_write_a_session_reads_the_primary_for_a_time() {
     let pair = Pair::alone();
-    table(&pair, "fresh", "a INT");
-    let lasting = config(&pair).pool_mysql("read_after_write = \"1h\"");
+    pair.table("fresh", "a INT");
+    let lasting = pair.config().pool_mysql("read_after_write = \"1h\"");
     let balancer = Balancer::start(&lasting);
     let mut client = SqlClient::connect(balancer.address());
     let mut other = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     pair.hold_replication();
     client.run(&["INSERT INTO fresh VALUES (1)"]);
     assert_eq!(client.row("SELECT COUNT(*), @@server_id FROM fresh"), "1 1");
@@ -516,31 +491,32 @@ fn after_a_write_a_session_reads_the_primary_for_a_time() {
     pair.release_replication();
     drop((client, other, balancer));
 
-    let brief = config(&pair).pool_mysql("read_after_write = \"200ms\"");
+    let brief = pair.config().pool_mysql("read_after_write = \"200ms\"");
     let balancer = Balancer::start(&brief);
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["INSERT INTO fresh VALUES (2)"]);
     until("it reads the replica again", || {
-        reads_at(&mut client) == REPLICA
+        client.reads_at() == REPLICA
     });
 }
 
 #[test]
 fn with_gtids_a_session_reads_the_replica_once_that_has_what_it_wrote() {
     let pair = Pair::alone();
-    table(&pair, "awaited", "a INT");
-    let config = config(&pair)
+    pair.table("awaited", "a INT");
+    let config = pair
+        .config()
         .pool_mysql("read_after_write = \"gtid\"")
         .pool_mysql("gtid_wait = \"100ms\"");
     let balancer = Balancer::start(&config);
     let mut client = SqlClient::connect(balancer.address());
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     for number in 1..=20 {
         client.run(&[&format!("INSERT INTO awaited VALUES ({number})")]);
         let own = client.row("SELECT COUNT(*) FROM awaited");
         assert_eq!(own, number.to_string(), "its own writes");
     }
-    until("the replica is used", || reads_at(&mut client) == REPLICA);
+    until("the replica is used", || client.reads_at() == REPLICA);
 
     pair.hold_replication();
     client.run(&["BEGIN", "INSERT INTO awaited VALUES (21)", "COMMIT"]);
@@ -565,7 +541,7 @@ fn statements_and_results_around_16_mib_come_whole() {
     pair.primary
         .sql("CREATE OR REPLACE TABLE shop.big (id INT PRIMARY KEY, v LONGTEXT) ENGINE = MyISAM");
     pair.replicate();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SET sql_log_bin = 0"]);
     assert_eq!(client.row("/* route:primary */ SELECT 1"), "1");
@@ -607,7 +583,7 @@ fn statements_and_results_around_16_mib_come_whole() {
 #[test]
 fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     // 64 KiB of payload: a byte for the command, and the text.
     for (len, server) in [(65_534, REPLICA), (65_535, REPLICA), (65_536, PRIMARY)] {
@@ -621,21 +597,21 @@ fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
 #[test]
 fn files_of_clients_are_denied_and_allowed() {
     let pair = Pair::shared();
-    table(&pair, "loaded", "a INT");
+    pair.table("loaded", "a INT");
     for server in [&pair.primary, &pair.replica] {
         server.sql("SET GLOBAL local_infile = ON");
     }
     let files = Login::default().flag(flags::LOCAL_FILES);
     let load = "LOAD DATA LOCAL INFILE 'numbers' INTO TABLE loaded";
     {
-        let balancer = balancer(&pair);
+        let balancer = pair.balancer();
         let mut client = files.connect(balancer.address()).unwrap();
         let (code, message) = client.error(load);
         assert_eq!(code, 1148);
         assert!(message.contains("local_infile"), "{message}");
-        assert_eq!(reads_at(&mut client), REPLICA);
+        assert_eq!(client.reads_at(), REPLICA);
     }
-    let allowing = config(&pair).pool_mysql("local_infile = true");
+    let allowing = pair.config().pool_mysql("local_infile = true");
     let balancer = Balancer::start(&allowing);
     let mut client = files.connect(balancer.address()).unwrap();
     client.send(load);
@@ -664,7 +640,7 @@ fn files_of_clients_are_denied_and_allowed() {
 #[test]
 fn a_session_is_killed_by_the_id_that_its_client_knows() {
     let pair = Pair::shared();
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     let mut killer = SqlClient::connect(balancer.address());
     let mut victim = SqlClient::connect(balancer.address());
     let id = victim.thread_id();
@@ -683,7 +659,7 @@ fn a_session_is_killed_by_the_id_that_its_client_knows() {
             Err(SqlError::Server(code, ..)) => assert_eq!(code, 1317),
             Err(SqlError::Lost) => panic!("only the statement was to end"),
         }
-        assert_eq!(reads_at(&mut victim), REPLICA);
+        assert_eq!(victim.reads_at(), REPLICA);
     }
     // The connection, while it runs something on either, and while it is idle.
     for sql in [
@@ -717,7 +693,7 @@ fn a_session_is_killed_by_the_id_that_its_client_knows() {
     killer.command(commands::PROCESS_KILL, &victim.thread_id().to_le_bytes());
     killer.done().unwrap();
     quickly(Duration::from_secs(10), || victim.expect_end());
-    assert_eq!(reads_at(&mut killer), REPLICA);
+    assert_eq!(killer.reads_at(), REPLICA);
 }
 
 #[track_caller]
@@ -731,8 +707,8 @@ fn wait_for_statement(server: &MariaDb, sql: &str) {
 #[test]
 fn commands_that_are_no_statements_are_answered() {
     let pair = Pair::shared();
-    table(&pair, "fields", "first INT, second TEXT");
-    let balancer = balancer(&pair);
+    pair.table("fields", "first INT, second TEXT");
+    let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
     client.command(commands::PING, &[]);
     client.done().unwrap();
@@ -757,7 +733,7 @@ fn commands_that_are_no_statements_are_answered() {
     assert!(matches!(client.done(), Err(SqlError::Server(1243, ..))));
     client.command(commands::QUERY, b"");
     assert!(matches!(client.done(), Err(SqlError::Server(1065, ..))));
-    assert_eq!(reads_at(&mut client), REPLICA);
+    assert_eq!(client.reads_at(), REPLICA);
     client.command(commands::QUIT, &[]);
     client.expect_end();
 }
@@ -765,7 +741,7 @@ fn commands_that_are_no_statements_are_answered() {
 #[test]
 fn the_binary_log_is_followed_through_the_port() {
     let pair = Pair::shared();
-    table(&pair, "logged", "a INT");
+    pair.table("logged", "a INT");
     pair.primary
         .sql("FLUSH BINARY LOGS; INSERT INTO shop.logged VALUES (4711); FLUSH BINARY LOGS");
     let logs = pair.primary.sql("SHOW BINARY LOGS");
@@ -774,7 +750,7 @@ fn the_binary_log_is_followed_through_the_port() {
         .rev()
         .nth(1)
         .and_then(|line| line.split('\t').next());
-    let balancer = balancer(&pair);
+    let balancer = pair.balancer();
     // From position 4 to the end, as replica 99.
     let dump = [
         &[4, 0, 0, 0, 1, 0, 99, 0, 0, 0][..],

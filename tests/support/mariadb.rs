@@ -10,10 +10,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::balancer::Balancer;
+use super::config::Config;
 use super::janitor;
 use super::ports::Port;
 use super::sql_client::SqlClient;
 use super::wait::until;
+
+/// The servers of a pair, as `@@server_id` tells them.
+pub(crate) const PRIMARY: &str = "1";
+pub(crate) const REPLICA: &str = "2";
 
 /// What is in every server's data directory from the beginning: `app` with the password `secret`
 /// may do everything, `repl` may replicate, and there is a database `shop`.
@@ -172,6 +178,26 @@ impl Drop for MariaDb {
 }
 
 impl Pair {
+    /// A mysql listener before the two.
+    pub(crate) fn config(&self) -> Config {
+        Config::mysql(self.primary.address(), self.replica.address())
+    }
+
+    /// A balancer with such a listener.
+    #[track_caller]
+    pub(crate) fn balancer(&self) -> Balancer {
+        Balancer::start(&self.config())
+    }
+
+    /// Makes a table of a test's own, on both servers.
+    #[track_caller]
+    pub(crate) fn table(&self, name: &str, columns: &str) {
+        self.primary.sql(&format!(
+            "DROP TABLE IF EXISTS shop.{name}; CREATE TABLE shop.{name} ({columns})"
+        ));
+        self.replicate();
+    }
+
     /// The pair that the tests of one program share, which do not disturb each other.
     #[track_caller]
     pub(crate) fn shared() -> RwLockReadGuard<'static, Self> {

@@ -29,7 +29,7 @@ pub(crate) use self::balancer::{Balancer, Launch};
 pub(crate) use self::blackhole::Blackhole;
 pub(crate) use self::config::Config;
 pub(crate) use self::http::get as http_get;
-pub(crate) use self::mariadb::{MariaDb, Pair, mariadb, mariadb_as_demo};
+pub(crate) use self::mariadb::{MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb_as_demo};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::mysql9::{Mysql9, Mysql9Pair, mysql9};
 pub(crate) use self::network::{in_own_network, run};

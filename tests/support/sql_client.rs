@@ -277,6 +277,12 @@ impl SqlClient {
         line(&rows[0])
     }
 
+    /// Where a plain read goes now, by the `@@server_id` of that server.
+    #[track_caller]
+    pub(crate) fn reads_at(&mut self) -> String {
+        self.row("SELECT @@server_id")
+    }
+
     /// Runs statements, one after the other.
     #[track_caller]
     pub(crate) fn run(&mut self, statements: &[&str]) {
