@@ -16,9 +16,6 @@ use crate::mysql::route::{Decision, Server, Target};
 use crate::mysql::statement::{Kind, Statement};
 use crate::telemetry::RouteReason;
 
-/// Where the bytes of a long command go.
-pub(super) type Streaming = Option<Server>;
-
 /// Bytes of a command that is too long to be held by which it is known: its first byte, and the id
 /// of a prepared statement.
 const HEAD_BYTES: usize = HEADER_BYTES + 16;
@@ -93,7 +90,7 @@ impl Splitter {
     }
 
     /// The rest of a command that is too long to be held.
-    fn stream(&mut self, input: &mut [u8], server: Streaming) -> Taken {
+    fn stream(&mut self, input: &mut [u8], server: Option<Server>) -> Taken {
         let is_running = self.exchange.as_ref().is_none_or(Exchange::is_running);
         if !is_running {
             return Taken::NOTHING;

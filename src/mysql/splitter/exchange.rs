@@ -2,7 +2,7 @@
 
 use super::kill::Kill;
 use super::prepared::{Binding, set_statement_id, with_types};
-use super::server::{Connection, Duty, Purpose};
+use super::server::{Connection, Duty, PerServer, Purpose};
 use super::{Order, Phase, Splitter, Tracking, Written, gtid, peer, server_of};
 use crate::config::ReadAfterWrite;
 use crate::limits::HELD_BYTES_KEPT;
@@ -51,8 +51,8 @@ pub(super) struct Exchange {
     step: Step,
     /// The replica has been asked whether it has the session's own writes.
     caught_up: bool,
-    /// How the replies ended: primary, replica. An error is its number.
-    pub(super) outcomes: [Option<Outcome>; 2],
+    /// How the replies ended.
+    pub(super) outcomes: PerServer<Option<Outcome>>,
     replayed: bool,
     /// It is the last entry of the journal.
     is_journalled: bool,
@@ -122,22 +122,6 @@ impl Exchange {
         self.step == Step::Running
     }
 
-    pub(super) const fn outcome(&self, server: Server) -> Option<Outcome> {
-        let [primary, replica] = self.outcomes;
-        match server {
-            Server::Primary => primary,
-            Server::Replica => replica,
-        }
-    }
-
-    pub(super) fn set_outcome(&mut self, server: Server, outcome: Outcome) {
-        let [primary, replica] = &mut self.outcomes;
-        match server {
-            Server::Primary => *primary = Some(outcome),
-            Server::Replica => *replica = Some(outcome),
-        }
-    }
-
     /// Whether it may run again: a proven read, outside transactions, of which the client has not
     /// heard yet.
     pub(super) fn may_run_again(&self) -> bool {
@@ -181,7 +165,7 @@ impl Splitter {
             began_us: now_us,
             step: Step::Preparing,
             caught_up: false,
-            outcomes: [None; 2],
+            outcomes: PerServer::default(),
             replayed: false,
             is_journalled: false,
         });
@@ -555,7 +539,7 @@ impl Splitter {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        exchange.set_outcome(server, outcome);
+        *exchange.outcomes.of_mut(server) = Some(outcome);
         let (statement, decision) = (exchange.ask.statement, exchange.decision);
         self.state.after(&statement, &decision, server, reply);
         if !self.primary.is_busy() && !self.replica.is_busy() {
@@ -571,7 +555,9 @@ impl Splitter {
         self.held.clear();
         self.held.shrink_to(HELD_BYTES_KEPT);
         let decision = &exchange.decision;
-        let answered = decision.answer.and_then(|server| exchange.outcome(server));
+        let answered = decision
+            .answer
+            .and_then(|server| *exchange.outcomes.of(server));
         let failed = answered != Some(Outcome::Ok);
         if decision.target == Target::Both {
             self.compare(&exchange, orders);
@@ -605,7 +591,11 @@ impl Splitter {
     /// Both servers have done the same thing to the session. One that has ended differently is in
     /// another state now.
     fn compare(&mut self, exchange: &Exchange, orders: &mut Vec<Order>) {
-        let [Some(primary), Some(replica)] = exchange.outcomes else {
+        let PerServer {
+            primary: Some(primary),
+            replica: Some(replica),
+        } = exchange.outcomes
+        else {
             return;
         };
         if primary != replica {

@@ -209,7 +209,7 @@ impl Splitter {
         self.tell(words, sequence, orders);
         self.lost_with = None;
         if let Some(exchange) = &mut self.exchange {
-            exchange.set_outcome(server, Outcome::Error(words.0));
+            *exchange.outcomes.of_mut(server) = Some(Outcome::Error(words.0));
         }
         self.settle_without(now_us, orders);
         if !goes_on {

@@ -168,8 +168,8 @@ pub struct Splitter {
 enum Phase {
     /// Commands.
     Commands,
-    /// The rest of a command that is too long to be held.
-    Streaming(command::Streaming),
+    /// The rest of a command that is too long to be held, for this server or for nobody.
+    Streaming(Option<Server>),
     /// The file that a server asked for.
     File(Server),
     /// Nothing: another login, or the end.

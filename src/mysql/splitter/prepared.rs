@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::server::PerServer;
 use crate::limits::PREPARED_TEXT_BYTES_MAX;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Cursor, Malformed};
@@ -43,8 +44,8 @@ pub(super) struct PreparedStatement {
     replica_id: Option<u32>,
     /// The types of its parameters, as they were bound last: so many, in these bytes.
     types: Option<(u64, Box<[u8]>)>,
-    /// Which servers know these types: primary, replica.
-    bound: [bool; 2],
+    /// Which servers know these types.
+    bound: PerServer<bool>,
     /// Parts of its parameters have been sent, to the primary.
     pub(super) has_long_data: bool,
     /// Where it has opened a cursor.
@@ -108,7 +109,7 @@ impl PreparedStatements {
                 parameters: prepared.parameters,
                 replica_id: (server == Server::Replica).then_some(id),
                 types: None,
-                bound: [false; 2],
+                bound: PerServer::default(),
                 has_long_data: false,
                 cursor: None,
             },
@@ -127,7 +128,7 @@ impl PreparedStatements {
     pub(super) fn forget_replica(&mut self) {
         for prepared in self.by_id.values_mut() {
             prepared.replica_id = None;
-            prepared.bound = [prepared.is_bound(Server::Primary), false];
+            prepared.bound.replica = false;
             prepared.cursor.take_if(|server| *server == Server::Replica);
         }
     }
@@ -154,12 +155,8 @@ impl PreparedStatement {
     }
 
     /// Whether a server knows the types of its parameters.
-    pub(super) fn is_bound(&self, server: Server) -> bool {
-        let [primary, replica] = self.bound;
-        match server {
-            Server::Primary => primary,
-            Server::Replica => replica,
-        }
+    pub(super) const fn is_bound(&self, server: Server) -> bool {
+        *self.bound.of(server)
     }
 
     /// The types that were bound last, if they are known and so many.
@@ -172,18 +169,14 @@ impl PreparedStatement {
     pub(super) fn bind(&mut self, server: Server, count: u64, types: &[u8]) {
         if self.types(count) != Some(types) {
             self.types = Some((count, types.into()));
-            self.bound = [false; 2];
+            self.bound = PerServer::default();
         }
         self.bound_at(server);
     }
 
     /// Notes that a server has been told the types that were bound last.
-    pub(super) fn bound_at(&mut self, server: Server) {
-        let [primary, replica] = &mut self.bound;
-        match server {
-            Server::Primary => *primary = true,
-            Server::Replica => *replica = true,
-        }
+    pub(super) const fn bound_at(&mut self, server: Server) {
+        *self.bound.of_mut(server) = true;
     }
 
     /// What the payload of a whole `COM_STMT_EXECUTE` says about types.

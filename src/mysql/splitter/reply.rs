@@ -55,8 +55,8 @@ impl Splitter {
             Duty::Answer if self.rewrites_ok(server) => {
                 self.answer_rewritten(server, input, now_us, orders)
             }
-            Duty::Answer => self.answer(server, input, now_us, orders),
-            Duty::Agree | Duty::Own(_) => self.listen(server, input, now_us, orders),
+            Duty::Answer => self.follow_reply(server, Some(Peer::Client), input, now_us, orders),
+            Duty::Agree | Duty::Own(_) => self.follow_reply(server, None, input, now_us, orders),
         }
     }
 
@@ -75,23 +75,33 @@ impl Splitter {
         self.side_mut(server).tracker.skip(bytes);
     }
 
-    /// The reply is the client's, as it is.
-    fn answer(
+    /// The reply goes on as it is, to the client or, if it is for ringway alone, nowhere.
+    fn follow_reply(
         &mut self,
         server: Server,
+        to: Option<Peer>,
         input: &[u8],
         now_us: u64,
         orders: &mut Vec<Order>,
     ) -> Taken {
+        let is_kept = self.side(server).duty == Duty::Own(Purpose::CatchUp);
         let mut rest = input;
         loop {
+            let before = rest;
             let heard = match self.hear(server, &mut rest) {
                 Ok(heard) => heard,
                 Err(violation) => return self.violated(server, violation, input.len(), orders),
             };
-            let taken = Taken::passed(input.len().saturating_sub(rest.len()), Peer::Client);
+            if is_kept {
+                let taken = before.len().saturating_sub(rest.len());
+                self.gather_answer(before.get(..taken).unwrap_or_default());
+            }
+            let taken = input.len().saturating_sub(rest.len());
             if self.heard(server, heard, now_us, orders) || rest.is_empty() {
-                return taken;
+                return match to {
+                    Some(peer) => Taken::passed(taken, peer),
+                    None => Taken::dropped(taken),
+                };
             }
         }
     }
@@ -162,32 +172,6 @@ impl Splitter {
             _ => out.extend_from_slice(packet),
         }
         out
-    }
-
-    /// The reply is for nobody but ringway.
-    fn listen(
-        &mut self,
-        server: Server,
-        input: &[u8],
-        now_us: u64,
-        orders: &mut Vec<Order>,
-    ) -> Taken {
-        let mut rest = input;
-        loop {
-            let before = rest;
-            let heard = match self.hear(server, &mut rest) {
-                Ok(heard) => heard,
-                Err(violation) => return self.violated(server, violation, input.len(), orders),
-            };
-            if self.side(server).duty == Duty::Own(Purpose::CatchUp) {
-                let taken = before.len().saturating_sub(rest.len());
-                self.gather_answer(before.get(..taken).unwrap_or_default());
-            }
-            let taken = Taken::dropped(input.len().saturating_sub(rest.len()));
-            if self.heard(server, heard, now_us, orders) || rest.is_empty() {
-                return taken;
-            }
-        }
     }
 
     /// Keeps what the replica says about the session's own writes: a few dozen bytes.

@@ -2,7 +2,30 @@
 
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::reply::ReplyTracker;
-use crate::mysql::route::StatusFlags;
+use crate::mysql::route::{Server, StatusFlags};
+
+/// Something that each of the two servers has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PerServer<T> {
+    pub(super) primary: T,
+    pub(super) replica: T,
+}
+
+impl<T> PerServer<T> {
+    pub(super) const fn of(&self, server: Server) -> &T {
+        match server {
+            Server::Primary => &self.primary,
+            Server::Replica => &self.replica,
+        }
+    }
+
+    pub(super) const fn of_mut(&mut self, server: Server) -> &mut T {
+        match server {
+            Server::Primary => &mut self.primary,
+            Server::Replica => &mut self.replica,
+        }
+    }
+}
 
 /// One server of a session.
 #[derive(Debug)]
