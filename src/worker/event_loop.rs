@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::kernel::{Completion, Fd, Interest, Kernel};
-use super::session::{REPLICA, Stage};
+use super::session::Stage;
 use super::shared::{Command, Shared, StopReason};
 use super::slab::Sessions;
 use super::timer::TimerWheel;
@@ -294,9 +294,12 @@ impl<K: Kernel> Worker<K> {
         let Some(slot) = self.sessions.slot_of(token) else {
             return;
         };
+        if !self.sessions[slot].leg_indices().contains(&token.leg()) {
+            // The session has become a relay, and its third connection is closed.
+            return;
+        }
         let stage = self.sessions[slot].stage;
         match token.op() {
-            Op::Connect if token.leg() == REPLICA => self.try_next_replica(slot),
             Op::Connect if stage == Stage::Connecting => self.try_next_server(slot),
             Op::Connect => {}
             Op::Cancel => self.recall_send(slot, token.leg()),

@@ -44,6 +44,7 @@ impl<K: Kernel> Worker<K> {
             }
             session.first_to_finish.get_or_insert(Who::Client);
             session.progress_ms = now_ms;
+            self.reschedule(slot);
         }
         self.recall_send(slot, leg);
     }
@@ -77,8 +78,8 @@ impl<K: Kernel> Worker<K> {
         session.leg_mut(leg).outlet.sink = Sink::Broken;
         session.conversation_mut().lines[leg].own.clear();
         self.discard(slot, leg);
-        self.converse(slot);
         self.arm_receive(slot, leg, true);
+        self.converse(slot);
     }
 
     /// Takes what was said, as far as anybody can, and sees to what follows from it.
@@ -415,9 +416,12 @@ impl<K: Kernel> Worker<K> {
         if conversation.relays {
             return self.become_relay(slot);
         }
+        let is_timed = conversation.login.is_some() || conversation.replica_try.deadline_ms != 0;
         self.switch_to_splicing(slot);
         self.read_on(slot);
-        self.reschedule(slot);
+        if is_timed {
+            self.reschedule(slot);
+        }
     }
 
     /// Receives from whoever may say something that can be dealt with.

@@ -28,8 +28,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn watch_login(&mut self, slot: u32) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
-        let route = session.route.clone();
-        let conversation = session.conversation_mut();
+        let conversation = session.mysql.as_deref_mut().expect("a MySQL session");
         if conversation.replica_login.is_some() {
             return;
         }
@@ -38,10 +37,9 @@ impl<K: Kernel> Worker<K> {
         let search = &mut conversation.replica_try;
         if !waits {
             search.deadline_ms = 0;
-        } else if search.deadline_ms == 0
-            && let Some(mysql) = &route.mysql
-        {
-            search.deadline_ms = now_ms + mysql.settings.replica_login_timeout.as_millis() as u64;
+        } else if search.deadline_ms == 0 {
+            let timeout = session.route.mysql().settings.replica_login_timeout;
+            search.deadline_ms = now_ms + timeout.as_millis() as u64;
         }
     }
 

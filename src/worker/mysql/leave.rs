@@ -6,7 +6,8 @@ use crate::worker::kernel::{Fd, Kernel};
 use crate::worker::session::{CLIENT, Leg, REPLICA, SERVER, Sink, Stage, opposite};
 
 impl<K: Kernel> Worker<K> {
-    /// Closes a connection: what was not sent is dropped, and what it still brings.
+    /// Closes a connection: what was not sent is dropped, and what it still brings. Whoever does it
+    /// lets the conversation go on.
     pub(super) fn close_leg(&mut self, slot: u32, leg: usize) {
         let session = &mut self.sessions[slot];
         if !session.leg(leg).socket.is_some() {
@@ -24,21 +25,24 @@ impl<K: Kernel> Worker<K> {
         self.settle_leg(slot, leg);
     }
 
-    /// Closes connections whose last completion has come.
+    /// A completion has come for a connection: if it was the last one of a connection that is being
+    /// closed, closes it, and goes on.
     pub(in crate::worker) fn settle_legs(&mut self, slot: u32) {
+        let mut closed = false;
         for leg in [CLIENT, SERVER, REPLICA] {
-            self.settle_leg(slot, leg);
+            closed |= self.settle_leg(slot, leg);
+        }
+        if closed {
+            self.converse(slot);
         }
     }
 
-    fn settle_leg(&mut self, slot: u32, leg: usize) {
+    /// Closes a connection that is being closed, if its last completion has come.
+    fn settle_leg(&mut self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
-        let Some(conversation) = &session.mysql else {
-            return;
-        };
-        let is_leaving = conversation.is_leaving(leg) && session.stage != Stage::Closing;
+        let is_leaving = session.stage != Stage::Closing && session.conversation().is_leaving(leg);
         if !is_leaving || session.leg(leg).in_flight > 0 {
-            return;
+            return false;
         }
         self.discard(slot, leg);
         self.give_place_back(slot, leg);
@@ -56,7 +60,7 @@ impl<K: Kernel> Worker<K> {
         if leg == REPLICA && self.sessions[slot].conversation().replica_try.is_wanted {
             self.try_next_replica(slot);
         }
-        self.converse(slot);
+        true
     }
 
     /// Client and primary are relayed from here on, once the replica is gone.
