@@ -79,6 +79,23 @@ pub(super) const ACCOUNT_CHARS_MAX: usize = 128;
 /// the primary for their length; above 1 MiB, a session would hold more than its whole relay does.
 pub(super) const CLASSIFY_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
 
+/// Handshakes at a time in one worker. A core makes some thousands a second, so what waits behind
+/// more than these has no hope of being in time.
+pub(super) const HANDSHAKES: RangeInclusive<u64> = 1..=65_536;
+
+/// Certificates of one listener, all of which are read at each reload; more belong behind
+/// wildcards, or behind several listeners.
+pub(super) const CERTIFICATES_MAX: usize = 1024;
+
+/// Rules of one listener; each may have any number of names.
+pub(super) const TLS_ROUTES_MAX: usize = 1024;
+
+/// Bytes of an application protocol's name: RFC 7301, section 3.1.
+pub(super) const ALPN_BYTES_MAX: usize = 255;
+
+/// Application protocols in one list: a ClientHello with all of them stays small.
+pub(super) const ALPN_MAX: usize = 16;
+
 /// Bytes of a unix socket's path: `sun_path` without its final NUL.
 pub(super) const UNIX_PATH_BYTES_MAX: usize = 107;
 

@@ -17,7 +17,8 @@ use super::pool::read_pool;
 use super::reader::{Report, Table, Unique};
 use super::schema::{self, nearest};
 use super::source::Span;
-use super::usage::Usage;
+use super::tls::{ListenerTlsMode, read_listener_tls};
+use super::usage::{ListenerTables, Usage};
 use super::{bounds, syntax, value};
 
 /// Reads a file's text. Warnings come with a configuration only: among errors they would be noise.
@@ -47,6 +48,10 @@ fn read_root(root: &Table<'_>, report: &Report<'_>) -> Option<Config> {
     let admin = root.table("admin", &schema::ADMIN);
     let admin = admin.map(|table| read_admin(&table, &mut claims, report));
     let listener_tables = root.tables("listener", &schema::LISTENER);
+    let listener_tables: Vec<_> = listener_tables
+        .into_iter()
+        .map(ListenerTables::open)
+        .collect();
     let pools = Pools::read(root, &listener_tables, report);
     let listeners = read_listeners(root, &listener_tables, &pools, &mut claims, report);
 
@@ -62,7 +67,7 @@ fn read_root(root: &Table<'_>, report: &Report<'_>) -> Option<Config> {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         pools: pools.read.into_iter().collect::<Option<_>>()?,
     };
-    warn_of_unused_pools(&config, &pools.spans, report);
+    warn_of_pools(&config, &pools.spans, report);
     if let Some(table) = statement_table
         && config.pools.iter().all(|pool| pool.mysql.is_none())
     {
@@ -195,7 +200,7 @@ struct Pools {
 }
 
 impl Pools {
-    fn read<'a>(root: &Table<'a>, listeners: &[Table<'a>], report: &Report<'_>) -> Self {
+    fn read<'a>(root: &Table<'a>, listeners: &[ListenerTables<'a>], report: &Report<'_>) -> Self {
         let tables = root.tables("pool", &schema::POOL);
         let usage = Usage::of(listeners, &tables, report);
         let mut names = Unique::default();
@@ -227,11 +232,27 @@ impl Pools {
     }
 }
 
-fn warn_of_unused_pools(config: &Config, spans: &[Span], report: &Report<'_>) {
+/// Of those that no listener uses, and of those that put TLS into TLS.
+fn warn_of_pools(config: &Config, spans: &[Span], report: &Report<'_>) {
     for (i, (pool, span)) in config.pools.iter().zip(spans).enumerate() {
-        if config.listeners.iter().all(|listener| listener.pool != i) {
+        let uses = |listener: &&Listener| listener.pools().any(|pool| pool == i);
+        let mut users = config.listeners.iter().filter(uses).peekable();
+        if users.peek().is_none() {
             let message = format!("no listener uses pool \"{}\"", pool.name);
             report.warn(span, Complaint::new(message));
+        }
+        let passes_through = |listener: &&Listener| {
+            let tls = listener.tls.as_ref();
+            tls.is_some_and(|tls| tls.mode == ListenerTlsMode::Passthrough)
+        };
+        if let Some(listener) = users.find(passes_through).filter(|_| pool.tls.is_some()) {
+            let (pool, listener) = (&pool.name, &listener.name);
+            let message = format!(
+                "pool \"{pool}\" puts the TLS that listener \"{listener}\" passes through into TLS \
+                 of its own"
+            );
+            let help = "leave its [pool.tls] out, unless its servers expect that";
+            report.warn(span, Complaint::new(message).help(help));
         }
     }
 }
@@ -267,7 +288,7 @@ pub(super) fn read_name(
 
 fn read_listeners(
     root: &Table<'_>,
-    tables: &[Table<'_>],
+    tables: &[ListenerTables<'_>],
     pools: &Pools,
     claims: &mut Claims,
     report: &Report<'_>,
@@ -278,15 +299,15 @@ fn read_listeners(
         report.missing(&(0..0), complaint.help(help));
     }
     let mut names = Unique::default();
-    let mut read = |table: &Table<'_>| {
-        let name = read_name(table, "listener", &mut names, report);
-        read_listener(table, name, pools, claims, report)
+    let mut read = |tables: &ListenerTables<'_>| {
+        let name = read_name(&tables.table, "listener", &mut names, report);
+        read_listener(tables, name, pools, claims, report)
     };
     tables.iter().map(&mut read).collect()
 }
 
 fn read_listener(
-    table: &Table<'_>,
+    ListenerTables { table, tls }: &ListenerTables<'_>,
     name: Option<String>,
     pools: &Pools,
     claims: &mut Claims,
@@ -312,7 +333,11 @@ fn read_listener(
         };
         claims.add(claim, report);
     }
-    let protocol = table.optional("protocol", value::one_of(PROTOCOLS));
+    let written = table.optional("protocol", value::one_of(PROTOCOLS));
+    let protocol = match table.has("protocol") {
+        true => written,
+        false => Some(Protocol::Tcp),
+    };
     if protocol == Some(Protocol::Mysql) && defer_accept {
         let complaint = Complaint::new("waits for a client that waits for the greeting");
         let help = "leave it out: in this protocol, the server speaks first";
@@ -330,15 +355,20 @@ fn read_listener(
             None
         }
     });
+    let find_pool = |name: &str| pools.find(name);
+    let tls = tls
+        .as_ref()
+        .and_then(|tls| read_listener_tls(tls, protocol, &find_pool, report));
     Some(Listener {
         name: name?,
         listen: addresses.into_iter().map(|(address, _)| address).collect(),
-        protocol: protocol.unwrap_or(Protocol::Tcp),
+        protocol: protocol?,
         pool: pool?,
         max_connections,
         backlog: backlog.unwrap_or(4096),
         defer_accept,
         v6only,
         freebind,
+        tls,
     })
 }

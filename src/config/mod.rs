@@ -34,6 +34,7 @@ mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod usage;
 mod value;
 
@@ -50,3 +51,7 @@ pub use mysql::{
 };
 pub use secrets::PoolSecrets;
 pub use source::Excerpt;
+pub use tls::{
+    CertificateFiles, ClientCertificates, FileAt, ListenerTls, ListenerTlsMode, PoolTls,
+    ServerCheck, TlsCommon, TlsRoute, TlsServer, TrustFiles,
+};

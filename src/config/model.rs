@@ -6,8 +6,11 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use super::Address;
 use super::mysql::{MysqlPool, Role};
+use super::tls::{ListenerTls, PoolTls};
 
 /// A whole, valid configuration file. Server addresses may still be host names: see
 /// [`Config::resolve`](super::Config::resolve).
@@ -141,6 +144,17 @@ pub struct Listener {
     pub v6only: bool,
     /// `IP_FREEBIND`: an address may be listened on before the host has it.
     pub freebind: bool,
+    /// TLS with clients; `None`: there is none.
+    pub tls: Option<ListenerTls>,
+}
+
+impl Listener {
+    /// All pools that its sessions may go to, as indices into [`Config::pools`]; some perhaps more
+    /// than once.
+    pub fn pools(&self) -> impl Iterator<Item = usize> {
+        let routes = self.tls.iter().flat_map(|tls| &tls.routes);
+        std::iter::once(self.pool).chain(routes.map(|route| route.pool))
+    }
 }
 
 /// `listener.protocol`.
@@ -164,6 +178,8 @@ pub struct Pool {
     /// Active checks; `None` when the pool has no `[pool.health_check]` table. Servers behind a
     /// mysql listener are always checked.
     pub health_check: Option<HealthCheck>,
+    /// TLS with servers; `None`: there is none.
+    pub tls: Option<PoolTls>,
     /// How statements are split; `Some` exactly when a mysql listener uses the pool.
     pub mysql: Option<MysqlPool>,
     /// At least one, in the order of the file.
@@ -274,6 +290,9 @@ pub struct Server {
     pub backup: bool,
     /// What it is to statements; `None` where that is not the configuration's to say.
     pub role: Option<Role>,
+    /// The name that it is told, and has to have a certificate for; `Some` exactly when its pool
+    /// has TLS.
+    pub server_name: Option<ServerName<'static>>,
     /// Where the address stands in the file, for errors that appear only when it is resolved.
     pub position: Position,
 }

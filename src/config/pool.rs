@@ -13,6 +13,7 @@ use super::model::{
 };
 use super::mysql::{Servers, read_mysql, read_role};
 use super::reader::{Report, Table, Unique};
+use super::tls::PoolTlsTable;
 use super::usage::Speaks;
 use super::{bounds, schema, value};
 
@@ -43,7 +44,8 @@ pub(super) fn read_pool(
     }
     let mysql = read_mysql(mysql_table.as_ref(), report);
     let server_tables = table.tables("server", &schema::SERVER);
-    let servers = read_servers(table, &server_tables, report);
+    let tls = PoolTlsTable::read(table, speaks, report);
+    let servers = read_servers(table, &server_tables, &tls, report);
     Servers {
         tables: &server_tables,
         read: &servers,
@@ -58,6 +60,7 @@ pub(super) fn read_pool(
         algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
         settings,
         health_check: health_check.or_else(|| is_mysql.then(mysql_health_check)),
+        tls: tls.tls,
         mysql: match is_mysql {
             true => Some(mysql?),
             false => None,
@@ -220,6 +223,7 @@ fn forbid_ports_of_paths(table: &Table<'_>, servers: &[Option<Server>], report: 
 fn read_servers(
     table: &Table<'_>,
     tables: &[Table<'_>],
+    tls: &PoolTlsTable,
     report: &Report<'_>,
 ) -> Vec<Option<Server>> {
     if tables.is_empty() {
@@ -234,7 +238,7 @@ fn read_servers(
     let mut addresses = Unique::default();
     let mut read = |table: &Table<'_>| {
         let name = read_name(table, "server", &mut names, report);
-        read_server(table, name, &mut addresses, report)
+        read_server(table, name, tls, &mut addresses, report)
     };
     let servers: Vec<_> = tables.iter().map(&mut read).collect();
     let complete: Option<Vec<&Server>> = servers.iter().map(Option::as_ref).collect();
@@ -247,6 +251,7 @@ fn read_servers(
 fn read_server(
     table: &Table<'_>,
     name: Option<String>,
+    tls: &PoolTlsTable,
     addresses: &mut Unique<ServerAddress>,
     report: &Report<'_>,
 ) -> Option<Server> {
@@ -263,6 +268,7 @@ fn read_server(
     let max_connections = table.optional("max_connections", value::integer(bounds::CONNECTIONS));
     let backup = table.optional("backup", value::boolean);
     let role = read_role(table);
+    let server_name = tls.name_of(table, address.as_ref(), report);
     Some(Server {
         name: name?,
         address: address?,
@@ -270,6 +276,7 @@ fn read_server(
         max_connections,
         backup: backup.unwrap_or(false),
         role,
+        server_name,
         position: report.position(&span),
     })
 }

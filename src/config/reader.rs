@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::Hash;
 
 use toml::Spanned;
@@ -178,6 +179,26 @@ impl<'a> Table<'a> {
         };
         let read: Vec<_> = items.iter().filter_map(read_item).collect();
         (!read.is_empty()).then_some(read)
+    }
+
+    /// As [`Self::list`], where everything is named once; none where there is none.
+    pub(super) fn distinct<T: Clone + Display + Eq + Hash>(
+        &self,
+        key: &str,
+        read: impl Fn(&'a DeValue<'a>) -> Result<T, Complaint>,
+    ) -> Vec<(T, Span)> {
+        let mut names = Unique::default();
+        let mut first_time = |(name, span): &(T, Span)| {
+            let claimed = names.claim(name.clone(), span.clone());
+            if claimed.is_err() {
+                let complaint = Complaint::new(format!("names \"{name}\" twice"));
+                self.report.error(span, complaint.about(key));
+            }
+            claimed.is_ok()
+        };
+        let mut found = self.list(key, read).unwrap_or_default();
+        found.retain(|named| first_time(named));
+        found
     }
 
     /// Records that `key` is missing, if it is.

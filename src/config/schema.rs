@@ -65,7 +65,36 @@ pub(super) const LISTENER: Schema = Schema {
         "defer_accept",
         "v6only",
         "freebind",
+        "tls",
     ],
+};
+
+pub(super) const LISTENER_TLS: Schema = Schema {
+    header: "[listener.tls]",
+    keys: &[
+        "mode",
+        "handshake_timeout",
+        "handshakes_max",
+        "min_version",
+        "cipher_suites",
+        "alpn",
+        "session_tickets",
+        "client_certificates",
+        "ca_file",
+        "crl_files",
+        "certificate",
+        "route",
+    ],
+};
+
+pub(super) const TLS_CERTIFICATE: Schema = Schema {
+    header: "[[listener.tls.certificate]]",
+    keys: &["certificate_file", "key_file", "ocsp_file"],
+};
+
+pub(super) const TLS_ROUTE: Schema = Schema {
+    header: "[[listener.tls.route]]",
+    keys: &["server_names", "alpn", "pool"],
 };
 
 pub(super) const POOL: Schema = Schema {
@@ -87,6 +116,7 @@ pub(super) const POOL: Schema = Schema {
         "keepalive_interval",
         "keepalive_probes",
         "health_check",
+        "tls",
         "mysql",
         "server",
     ],
@@ -96,6 +126,21 @@ pub(super) const HEALTH_CHECK: Schema = Schema {
     header: "[pool.health_check]",
     keys: &[
         "type", "interval", "timeout", "rise", "fall", "port", "path", "host", "expect",
+    ],
+};
+
+pub(super) const POOL_TLS: Schema = Schema {
+    header: "[pool.tls]",
+    keys: &[
+        "mode",
+        "server_name",
+        "ca_file",
+        "crl_files",
+        "certificate_file",
+        "key_file",
+        "min_version",
+        "cipher_suites",
+        "alpn",
     ],
 };
 
@@ -143,11 +188,12 @@ pub(super) const SERVER: Schema = Schema {
         "max_connections",
         "backup",
         "role",
+        "server_name",
     ],
 };
 
 /// Every table of a file.
-pub(super) const ALL: [&Schema; 13] = [
+pub(super) const ALL: [&Schema; 17] = [
     &ROOT,
     &PROCESS,
     &ADMIN,
@@ -155,8 +201,12 @@ pub(super) const ALL: [&Schema; 13] = [
     &ACCESS_LOG,
     &STATEMENT_LOG,
     &LISTENER,
+    &LISTENER_TLS,
+    &TLS_CERTIFICATE,
+    &TLS_ROUTE,
     &POOL,
     &HEALTH_CHECK,
+    &POOL_TLS,
     &MYSQL,
     &MYSQL_USER,
     &MYSQL_MONITOR,
@@ -217,7 +267,7 @@ fn slips(word: &str, known: &str) -> usize {
     if word.len() > 4 * known.len() {
         return usize::MAX;
     }
-    strsim::osa_distance(&word.to_lowercase(), known)
+    strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase())
 }
 
 #[cfg(test)]
@@ -244,7 +294,7 @@ mod tests {
             ROOT.help_for("proces").as_deref(),
             Some("did you mean [process]?")
         );
-        assert_eq!(POOL.help_for("tls"), None);
+        assert_eq!(POOL.help_for("proxy"), None);
         assert_eq!(POOL.help_for(""), None);
     }
 }

@@ -7,6 +7,12 @@ use super::model::{
     LogTarget, Pool, Process, Protocol, Server, StatementLog, Workers,
 };
 use super::mysql::{MysqlPool, ReadAfterWrite, Roles, SecretSource};
+use super::tls::{
+    CertificateFiles, ClientCertificates, FileAt, ListenerTls, PoolTls, ServerCheck, TlsCommon,
+    TlsRoute,
+};
+use crate::tls::ciphers;
+use crate::tls::config::MinVersion;
 
 /// A key and its value, `None` where the key may be left out and is.
 pub(super) type Setting = (&'static str, Option<String>);
@@ -61,7 +67,7 @@ pub(super) fn of_statement_log(log: Option<&StatementLog>) -> Vec<Setting> {
     ]
 }
 
-/// Of a listener, but for its name and addresses.
+/// Of a listener, but for its name, addresses and tls table.
 pub(super) fn of_listener(listener: &Listener, config: &Config) -> Vec<Setting> {
     let protocol = match listener.protocol {
         Protocol::Tcp => "tcp",
@@ -78,7 +84,126 @@ pub(super) fn of_listener(listener: &Listener, config: &Config) -> Vec<Setting> 
     ]
 }
 
-/// Of a pool, but for its name, health check, mysql table and servers.
+/// Of a listener's tls table. Its certificates and rules are a line each.
+pub(super) fn of_listener_tls(tls: &ListenerTls, config: &Config) -> Vec<Setting> {
+    let server = tls.mode.server();
+    let certificates = server.map(|server| &*server.certificates);
+    let certificates: Vec<_> = certificates.iter().copied().flatten().map(files).collect();
+    let (clients, trust) = match server.map(|server| &server.client_certificates) {
+        None => (None, None),
+        Some(ClientCertificates::Off) => (Some("off"), None),
+        Some(ClientCertificates::Optional(trust)) => (Some("optional"), Some(trust)),
+        Some(ClientCertificates::Required(trust)) => (Some("required"), Some(trust)),
+    };
+    let route = |route: &TlsRoute| rule(route, &config.pools[route.pool].name);
+    let mut routes: Vec<_> = tls.routes.iter().map(route).collect();
+    routes.sort_unstable();
+    let mut settings = vec![
+        ("tls.mode", some(tls.mode.as_str())),
+        (
+            "tls.handshake_timeout",
+            Some(format_duration(tls.handshake_timeout)),
+        ),
+        ("tls.handshakes_max", some(tls.handshakes_max)),
+        (
+            "tls.session_tickets",
+            server.and_then(|server| some(server.session_tickets)),
+        ),
+        ("tls.client_certificates", clients.and_then(some)),
+        ("tls.ca_file", trust.map(|trust| path(&trust.ca))),
+        (
+            "tls.crl_files",
+            trust.and_then(|trust| paths(&trust.revocation_lists)),
+        ),
+        ("tls.certificate", listed(&certificates, ", ")),
+        ("tls.route", listed(&routes, ", ")),
+    ];
+    settings.extend(of_tls_common(server.map(|server| &server.common)));
+    settings
+}
+
+/// Of a pool's tls table.
+pub(super) fn of_pool_tls(tls: &PoolTls) -> Vec<Setting> {
+    let (ca, revocation_lists) = match &tls.check {
+        ServerCheck::Verify {
+            ca,
+            revocation_lists,
+        } => (ca.as_ref(), &**revocation_lists),
+        ServerCheck::Insecure => (None, &[][..]),
+    };
+    let certificate = tls.certificate.as_ref();
+    let mut settings = vec![
+        ("tls.mode", some(tls.check.as_str())),
+        ("tls.ca_file", ca.map(path)),
+        ("tls.crl_files", paths(revocation_lists)),
+        (
+            "tls.certificate_file",
+            certificate.map(|files| path(&files.certificate)),
+        ),
+        ("tls.key_file", certificate.map(|files| path(&files.key))),
+    ];
+    settings.extend(of_tls_common(Some(&tls.common)));
+    settings
+}
+
+fn of_tls_common(common: Option<&TlsCommon>) -> [Setting; 3] {
+    let min_version = common.map(|common| match common.min_version {
+        MinVersion::Tls12 => "1.2",
+        MinVersion::Tls13 => "1.3",
+    });
+    let suites = common.iter().flat_map(|common| &common.cipher_suites);
+    let suites: Vec<_> = suites.map(|&suite| ciphers::name(suite)).collect();
+    let alpn: Vec<_> = common.iter().flat_map(|common| &common.alpn).collect();
+    [
+        ("tls.min_version", min_version.and_then(some)),
+        ("tls.cipher_suites", listed(&suites, ",")),
+        ("tls.alpn", listed(&alpn, ",")),
+    ]
+}
+
+/// The certificate of a listener, and its key where that is in another file.
+fn files(files: &CertificateFiles) -> String {
+    let mut text = path(&files.certificate);
+    if files.key.path != files.certificate.path {
+        text += &format!(" with {}", path(&files.key));
+    }
+    if let Some(ocsp) = &files.ocsp {
+        text += &format!(" and {}", path(ocsp));
+    }
+    text
+}
+
+/// What a rule takes, and where to.
+fn rule(route: &TlsRoute, pool: &str) -> String {
+    let rule = &route.rule;
+    let names: Vec<_> = rule.names.iter().map(ToString::to_string).collect();
+    let alpn: Vec<_> = rule
+        .alpn
+        .iter()
+        .map(|protocol| String::from_utf8_lossy(protocol))
+        .collect();
+    let mut text = listed(&names, " ").unwrap_or_else(|| "any name".to_owned());
+    if let Some(alpn) = listed(&alpn, " ") {
+        text += &format!(" with {alpn}");
+    }
+    format!("{text} to {pool}")
+}
+
+fn path(file: &FileAt) -> String {
+    file.path.display().to_string()
+}
+
+fn paths(files: &[FileAt]) -> Option<String> {
+    let files: Vec<_> = files.iter().map(path).collect();
+    listed(&files, ",")
+}
+
+fn listed<T: ToString>(items: &[T], between: &str) -> Option<String> {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    (!items.is_empty()).then(|| items.join(between))
+}
+
+/// Of a pool, but for its name, health check, tls and mysql tables and servers.
 pub(super) fn of_pool(pool: &Pool) -> Vec<Setting> {
     let algorithm = match pool.algorithm {
         Algorithm::RoundRobin => "round_robin",
@@ -195,7 +320,7 @@ pub(super) fn of_mysql(mysql: &MysqlPool) -> Vec<Setting> {
 }
 
 /// Where a pool's roles come from.
-pub(super) const fn roles(roles: Roles) -> &'static str {
+const fn roles(roles: Roles) -> &'static str {
     match roles {
         Roles::Configured => "configured",
         Roles::FollowReadOnly => "read_only",
@@ -209,6 +334,10 @@ pub(super) fn of_server(server: &Server) -> Vec<Setting> {
         ("max_connections", server.max_connections.and_then(some)),
         ("backup", some(server.backup)),
         ("role", server.role.and_then(|role| some(role.as_str()))),
+        (
+            "server_name",
+            server.server_name.as_ref().map(|name| name.to_str().into()),
+        ),
     ]
 }
 

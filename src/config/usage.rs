@@ -6,6 +6,21 @@ use std::collections::HashMap;
 use super::diagnostic::Complaint;
 use super::reader::{Report, Table};
 use super::source::Span;
+use super::tls::TlsTables;
+
+/// A listener's tables as far as they name pools.
+#[derive(Debug)]
+pub(super) struct ListenerTables<'a> {
+    pub(super) table: Table<'a>,
+    pub(super) tls: Option<TlsTables<'a>>,
+}
+
+impl<'a> ListenerTables<'a> {
+    pub(super) fn open(table: Table<'a>) -> Self {
+        let tls = TlsTables::open(&table);
+        Self { table, tls }
+    }
+}
 
 /// The protocol in which a pool is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,30 +42,31 @@ pub(super) struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     /// Records where listeners of two protocols use one pool.
-    pub(super) fn of(listeners: &[Table<'a>], pools: &[Table<'a>], report: &Report<'_>) -> Self {
+    pub(super) fn of(
+        listeners: &[ListenerTables<'a>],
+        pools: &[Table<'a>],
+        report: &Report<'_>,
+    ) -> Self {
         let mut usage = Self {
             pools: HashMap::new(),
             unclear: false,
         };
-        for listener in listeners {
-            match listener.peek("pool") {
-                Some(pool) if pools.iter().any(|table| table.peek("name") == Some(pool)) => {
-                    usage.add(listener, pool, report);
+        let exists = |pool: &&str| pools.iter().any(|table| table.peek("name") == Some(*pool));
+        for ListenerTables { table, tls } in listeners {
+            let speaks = protocol_of(table);
+            let named = (table.peek("pool"), table.span_of("pool"));
+            let by_rules = tls.iter().flat_map(TlsTables::pools);
+            for (pool, span) in std::iter::once(named).chain(by_rules) {
+                match pool.filter(exists) {
+                    Some(pool) => usage.add(pool, speaks, span, report),
+                    None => usage.unclear = true,
                 }
-                _ => usage.unclear = true,
             }
         }
         usage
     }
 
-    fn add(&mut self, listener: &Table<'a>, pool: &'a str, report: &Report<'_>) {
-        let speaks = match listener.peek("protocol") {
-            Some("tcp") => Speaks::Tcp,
-            Some("mysql") => Speaks::Mysql,
-            None if !listener.has("protocol") => Speaks::Tcp,
-            _ => Speaks::Unclear,
-        };
-        let span = listener.span_of("pool");
+    fn add(&mut self, pool: &'a str, speaks: Speaks, span: Span, report: &Report<'_>) {
         let (before, first) = self.pools.entry(pool).or_insert((speaks, span.clone()));
         if *before == speaks {
             return;
@@ -73,5 +89,14 @@ impl<'a> Usage<'a> {
             Some(None) if !self.unclear => Speaks::Tcp,
             _ => Speaks::Unclear,
         }
+    }
+}
+
+fn protocol_of(listener: &Table<'_>) -> Speaks {
+    match listener.peek("protocol") {
+        Some("tcp") => Speaks::Tcp,
+        Some("mysql") => Speaks::Mysql,
+        None if !listener.has("protocol") => Speaks::Tcp,
+        _ => Speaks::Unclear,
     }
 }

@@ -4,12 +4,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use toml::de::DeValue;
 
 use super::bounds;
 use super::diagnostic::Complaint;
 use super::duration::{format_duration, parse_duration, without_unit};
 use super::schema::nearest;
+use crate::tls::ciphers;
+use crate::tls::names::Pattern;
 
 type Read<T> = Result<T, Complaint>;
 
@@ -198,6 +201,53 @@ pub(super) fn native_hash(value: &DeValue<'_>) -> Read<[u8; 20]> {
     }
     let complaint = Complaint::new("is not \"*\" and 40 hexadecimal digits");
     Err(complaint.help("copy it from `SHOW CREATE USER` or mysql.user"))
+}
+
+/// The name of an application protocol.
+pub(super) fn alpn(value: &DeValue<'_>) -> Read<String> {
+    let protocol = text(value)?;
+    let (length, max) = (protocol.len(), bounds::ALPN_BYTES_MAX);
+    match length > max {
+        true => Err(Complaint::new(format!(
+            "has {length} bytes, but takes at most {max}"
+        ))),
+        false => Ok(protocol.to_owned()),
+    }
+}
+
+/// A host name, or a wildcard for all below one.
+pub(super) fn name_pattern(value: &DeValue<'_>) -> Read<Pattern> {
+    let text = text(value)?;
+    Pattern::parse(text).map_err(|_| {
+        let complaint = Complaint::new(format!("is {text:?}, which is no host name"));
+        complaint.help("write \"www.example.org\", or \"*.example.org\" for all below it")
+    })
+}
+
+/// A name that a server has a certificate for: of a host, or an IP address.
+pub(super) fn server_name(value: &DeValue<'_>) -> Read<ServerName<'static>> {
+    let text = text(value)?;
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    ServerName::try_from(name).map_err(|_| {
+        let message = format!("is {text:?}, which is neither a host name nor an IP address");
+        Complaint::new(message).help("write it without a port, like \"app.example.org\"")
+    })
+}
+
+/// A cipher suite: its IANA name.
+pub(super) fn cipher_suite(value: &DeValue<'_>) -> Read<&'static str> {
+    let text = text(value)?;
+    if let Some(suite) = ciphers::find(text) {
+        return Ok(ciphers::name(suite));
+    }
+    let complaint = Complaint::new(format!("is {text:?}, and there is no such cipher suite"));
+    Err(match nearest(text, ciphers::names()) {
+        Some(near) => complaint.help(format!("did you mean \"{near}\"?")),
+        None => {
+            let names: Vec<_> = ciphers::names().collect();
+            complaint.help(format!("there are {}", names.join(", ")))
+        }
+    })
 }
 
 /// The path of an HTTP request.

@@ -197,6 +197,7 @@ fn config(health_check: Option<HealthCheck>) -> Config {
             algorithm: config::Algorithm::RoundRobin,
             settings: settings(),
             health_check,
+            tls: None,
             mysql: None,
             servers: Vec::new(),
         }],

@@ -66,6 +66,11 @@ pub fn name(suite: CipherSuite) -> &'static str {
     }
 }
 
+/// Whether a suite is one of TLS 1.3; the others are of TLS 1.2.
+pub fn is_tls13(suite: CipherSuite) -> bool {
+    name(suite).starts_with("TLS_AES_") || name(suite).starts_with("TLS_CHACHA20_")
+}
+
 /// The IANA names of all suites, for messages.
 pub fn names() -> impl Iterator<Item = &'static str> {
     SUITES.iter().map(|&(suite, _)| name(suite))
@@ -82,6 +87,7 @@ mod tests {
         for suite in provider.cipher_suites {
             let iana = name(suite.suite());
             assert_eq!(find(iana), Some(suite.suite()));
+            assert_eq!(is_tls13(suite.suite()), suite.tls13().is_some(), "{iana}");
         }
         assert_eq!(
             find("ECDHE-RSA-CHACHA20-POLY1305").map(name),

@@ -159,15 +159,25 @@ impl Routes {
     pub fn new(rules: &[Rule]) -> Result<Self, Unreachable> {
         let mut routes = Self::default();
         for (index, rule) in rules.iter().enumerate() {
-            if rule.names.is_empty() {
-                routes.any.add(index, rule, "any name")?;
-            }
-            for name in &rule.names {
-                let rung = routes.named.entry(name);
-                rung.add(index, rule, &name.to_string())?;
-            }
+            routes.add(index, rule)?;
         }
         Ok(routes)
+    }
+
+    /// Adds the rule at this place. Who goes on after an error learns about further rules, and has
+    /// nothing to find a rule by.
+    ///
+    /// # Errors
+    /// When the rule, or a part of it, could never apply.
+    pub fn add(&mut self, index: usize, rule: &Rule) -> Result<(), Unreachable> {
+        if rule.names.is_empty() {
+            self.any.add(index, rule, "any name")?;
+        }
+        for name in &rule.names {
+            let rung = self.named.entry(name);
+            rung.add(index, rule, &name.to_string())?;
+        }
+        Ok(())
     }
 
     /// The rule for a connection: the name it asks for, in lower case, and the protocols it offers

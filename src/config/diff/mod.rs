@@ -204,10 +204,15 @@ fn listener_change(
 ) -> Option<ListenerChange> {
     let opened = missing_in(&old.listen, &new.listen);
     let closed = missing_in(&new.listen, &old.listen);
-    let settings = changed(
+    let mut settings = changed(
         settings::of_listener(old, old_config),
         settings::of_listener(new, new_config),
     );
+    let tls = [(old, old_config), (new, new_config)].map(|(listener, config)| {
+        let tls = listener.tls.as_ref();
+        tls.map(|tls| settings::of_listener_tls(tls, config))
+    });
+    settings.extend(table_changes("tls", tls));
     let differs = !(opened.is_empty() && closed.is_empty() && settings.is_empty());
     differs.then(|| ListenerChange::Changed {
         name: new.name.clone(),
@@ -247,8 +252,13 @@ fn pool_change(old: &Pool, new: &Pool) -> Option<PoolChange> {
     let added = missing_in(&old_ids, &new_ids);
     let removed = missing_in(&new_ids, &old_ids);
     let mut settings = changed(settings::of_pool(old), settings::of_pool(new));
-    settings.extend(health_check_changes(old, new));
-    settings.extend(mysql_changes(old, new));
+    let both = [old, new];
+    let checks = both.map(|pool| pool.health_check.as_ref().map(settings::of_health_check));
+    settings.extend(table_changes("health_check", checks));
+    let tls = both.map(|pool| pool.tls.as_ref().map(settings::of_pool_tls));
+    settings.extend(table_changes("tls", tls));
+    let mysql = both.map(|pool| pool.mysql.as_ref().map(settings::of_mysql));
+    settings.extend(table_changes("mysql.roles", mysql));
     let users = user_changes(old, new);
     let mut changed_servers = Vec::new();
     for (server, id) in new.servers.iter().zip(new_ids) {
@@ -276,35 +286,16 @@ fn pool_change(old: &Pool, new: &Pool) -> Option<PoolChange> {
     })
 }
 
-/// A check that comes or goes is one change, not one for each of its keys.
-fn health_check_changes(old: &Pool, new: &Pool) -> Vec<SettingChange> {
-    if let (Some(old), Some(new)) = (&old.health_check, &new.health_check) {
-        return changed(
-            settings::of_health_check(old),
-            settings::of_health_check(new),
-        );
+/// A table that comes or goes is one change, of its first key, and not one for each of its keys.
+fn table_changes(key: &'static str, [old, new]: [Option<Vec<Setting>>; 2]) -> Vec<SettingChange> {
+    if let (Some(old), Some(new)) = (&old, &new) {
+        return changed(old.clone(), new.clone());
     }
-    let check = |pool: &Pool| {
-        let settings = pool.health_check.as_ref().map(settings::of_health_check);
-        let kind = settings.and_then(|settings| settings.into_iter().next()?.1);
-        vec![("health_check", kind)]
+    let first = |table: Option<Vec<Setting>>| {
+        let value = table.and_then(|settings| settings.into_iter().next()?.1);
+        vec![(key, value)]
     };
-    changed(check(old), check(new))
-}
-
-/// A table that comes or goes with its listener is one change, not one for each of its keys.
-fn mysql_changes(old: &Pool, new: &Pool) -> Vec<SettingChange> {
-    if let (Some(old), Some(new)) = (&old.mysql, &new.mysql) {
-        return changed(settings::of_mysql(old), settings::of_mysql(new));
-    }
-    let roles = |pool: &Pool| {
-        let roles = pool
-            .mysql
-            .as_ref()
-            .map(|mysql| settings::roles(mysql.roles));
-        vec![("mysql.roles", roles.map(str::to_owned))]
-    };
-    changed(roles(old), roles(new))
+    changed(first(old), first(new))
 }
 
 /// In the order of the new configuration; those that went come last.

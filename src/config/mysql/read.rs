@@ -30,6 +30,7 @@ pub(in crate::config) fn read_mysql(
     let users = read_users(table, report);
     let (replica_login_timeout, login_timeout) = read_login_timeouts(table, report);
     let roles = read_roles(table, report);
+    let primary_only = table.distinct("primary_only_users", value::account);
     Some(MysqlPool {
         read_after_write: table
             .optional("read_after_write", read_after_write)
@@ -48,7 +49,7 @@ pub(in crate::config) fn read_mysql(
             .unwrap_or(default.classify_bytes_max),
         local_infile: flag("local_infile", default.local_infile),
         calls_pin: flag("calls_pin", default.calls_pin),
-        primary_only_users: read_primary_only_users(table, report),
+        primary_only_users: primary_only.into_iter().map(|(name, _)| name).collect(),
         users: users?,
         monitor: match monitor {
             Some(monitor) => Some(monitor?),
@@ -138,22 +139,6 @@ fn read_login_timeouts(table: &Table<'_>, report: &Report<'_>) -> (Duration, Dur
     }
     let replica = replica.unwrap_or(default.replica_login_timeout.min(login));
     (replica, login)
-}
-
-fn read_primary_only_users(table: &Table<'_>, report: &Report<'_>) -> Vec<String> {
-    let found = table.list("primary_only_users", value::account);
-    let mut names = Unique::default();
-    let mut first_time = |(name, span): &(String, Span)| {
-        let claimed = names.claim(name.clone(), span.clone());
-        if claimed.is_err() {
-            let complaint = Complaint::new(format!("names \"{name}\" twice"));
-            report.error(span, complaint.about("primary_only_users"));
-        }
-        claimed.is_ok()
-    };
-    let mut found = found.unwrap_or_default();
-    found.retain(|user| first_time(user));
-    found.into_iter().map(|(name, _)| name).collect()
 }
 
 fn read_users(table: &Table<'_>, report: &Report<'_>) -> Option<Vec<MysqlUser>> {

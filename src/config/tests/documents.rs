@@ -20,7 +20,7 @@ fn the_example_shows_the_defaults() {
         let key = line.split(" =").next().unwrap_or_default().trim();
         let is_setting = line.contains(" = ") && !key.starts_with('#');
         let required = [
-            "name", "listen", "protocol", "pool", "address", "type", "role",
+            "name", "listen", "protocol", "pool", "address", "type", "role", "mode",
         ];
         !is_setting || required.contains(&key)
     };

@@ -21,7 +21,7 @@ const TABLES: [(&str, &[&str]); 7] = [
 ];
 
 /// The valid file, with `lines` in `table` in the place of those that set the same keys.
-fn file_with(table: &str, lines: &str) -> String {
+pub(super) fn file_with(table: &str, lines: &str) -> String {
     let key = |line: &str| line.split_once(" =").map(|(key, _)| key.to_owned());
     let of_table = lines.lines().take_while(|line| !line.starts_with('['));
     let replaced: Vec<_> = of_table.filter_map(key).collect();
@@ -43,7 +43,7 @@ fn file_with(table: &str, lines: &str) -> String {
 }
 
 /// Errors and warnings, as `message` or `message | help`.
-fn told(text: &str) -> Vec<String> {
+pub(super) fn told(text: &str) -> Vec<String> {
     let told = match parse(text) {
         Ok((_, warnings)) => warnings,
         Err(errors) => errors.into_iter().collect(),
@@ -55,7 +55,7 @@ fn told(text: &str) -> Vec<String> {
     told.into_iter().map(line).collect()
 }
 
-fn assert_told(table: &str, cases: &[(&str, &str)]) {
+pub(super) fn assert_told(table: &str, cases: &[(&str, &str)]) {
     for (lines, expected) in cases {
         let told = told(&file_with(table, lines));
         assert_eq!(told, [*expected], "{table} {lines}");
@@ -368,8 +368,8 @@ fn settings_of_pools() {
                 "`tcp_user_timeout` is \"25d\", but takes \"10ms\" to \"24d\"",
             ),
             (
-                "tls = { mode = \"off\" }",
-                "unknown table `tls` in [[pool]]",
+                "proxy = { version = 2 }",
+                "unknown table `proxy` in [[pool]]",
             ),
             (
                 "weight = 1",
@@ -448,7 +448,7 @@ fn settings_of_health_checks() {
 }
 
 /// A valid file with a mysql listener, with `pool` in its pool and `server` in its one server.
-fn mysql_file(pool: &str, server: &str) -> String {
+pub(super) fn mysql_file(pool: &str, server: &str) -> String {
     format!(
         "[[listener]]\nname = \"l\"\nlisten = \"0.0.0.0:80\"\nprotocol = \"mysql\"\n\
          pool = \"p\"\n[[pool]]\nname = \"p\"\n{pool}\n[[pool.server]]\nname = \"s\"\n\

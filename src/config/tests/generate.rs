@@ -9,6 +9,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use super::generate_tls::{self, listener_tls, pool_tls};
 use crate::config::settings::{self, Setting};
 use crate::config::{
     AccessLog, Address, Admin, Algorithm, Config, HealthCheck, HealthCheckKind, Listener, Log,
@@ -17,7 +18,7 @@ use crate::config::{
     StatementLog, UserSecret, Workers,
 };
 
-const NOWHERE: Position = Position { line: 1, column: 1 };
+pub(super) const NOWHERE: Position = Position { line: 1, column: 1 };
 
 /// Any configuration whose servers have fixed addresses.
 pub(super) fn configs() -> impl Strategy<Value = Config> {
@@ -57,8 +58,10 @@ pub(super) fn configs() -> impl Strategy<Value = Config> {
     )
 }
 
-/// A configuration in which listeners, pools and servers agree on where MySQL is spoken.
+/// A configuration in which listeners, pools and servers agree on where MySQL is spoken, and how TLS
+/// goes with it.
 fn agreed(mut config: Config) -> Config {
+    generate_tls::drop_routes_to_mysql(&mut config);
     for (i, pool) in config.pools.iter_mut().enumerate() {
         let mut listeners = config
             .listeners
@@ -68,6 +71,7 @@ fn agreed(mut config: Config) -> Config {
         if listeners.peek().is_none() {
             pool.mysql = None;
         }
+        generate_tls::name_servers(pool);
         let Some(mysql) = &pool.mysql else {
             pool.servers
                 .iter_mut()
@@ -77,6 +81,7 @@ fn agreed(mut config: Config) -> Config {
         listeners.for_each(|listener| {
             listener.protocol = Protocol::Mysql;
             listener.defer_accept = false;
+            listener.tls.iter_mut().for_each(generate_tls::for_mysql);
         });
         let check = pool.health_check.get_or_insert_with(|| HealthCheck {
             kind: HealthCheckKind::Mysql,
@@ -102,6 +107,7 @@ fn agreed(mut config: Config) -> Config {
 pub(super) fn without_positions(mut config: Config) -> Config {
     let servers = config.pools.iter_mut().flat_map(|pool| &mut pool.servers);
     servers.for_each(|server| server.position = NOWHERE);
+    generate_tls::forget_positions(&mut config);
     for mysql in config.pools.iter_mut().flat_map(|pool| &mut pool.mysql) {
         mysql
             .users
@@ -140,12 +146,18 @@ pub(super) fn to_toml(config: &Config) -> String {
             listener.name
         );
         text += &lines(settings::of_listener(listener, config));
+        if let Some(tls) = &listener.tls {
+            text += &lines(settings::of_listener_tls(tls, config));
+            text += &generate_tls::tables_below(tls, config);
+        }
     }
     for pool in &config.pools {
         text += &format!("[[pool]]\nname = {:?}\n", pool.name);
         text += &lines(settings::of_pool(pool));
         let check = pool.health_check.as_ref().map(settings::of_health_check);
         text += &lines(check.unwrap_or_default());
+        let tls = pool.tls.as_ref().map(settings::of_pool_tls);
+        text += &lines(tls.unwrap_or_default());
         if let Some(mysql) = &pool.mysql {
             text += &lines(settings::of_mysql(mysql));
             let users: Vec<_> = mysql.users.iter().map(user).collect();
@@ -178,15 +190,23 @@ fn user(user: &MysqlUser) -> String {
 }
 
 fn lines(settings: Vec<Setting>) -> String {
+    // Tables of their own.
+    let is_table = |key: &str| matches!(key, "tls.certificate" | "tls.route");
+    let settings = settings.into_iter().filter(|(key, _)| !is_table(key));
     let line = |(key, value): Setting| Some(format!("{key} = {}\n", literal(key, &value?)));
-    settings.into_iter().filter_map(line).collect()
+    settings.filter_map(line).collect()
 }
 
 fn literal(key: &str, value: &str) -> String {
     match key {
-        "health_check.expect" | "mysql.primary_only_users" => {
+        "health_check.expect"
+        | "mysql.primary_only_users"
+        | "tls.alpn"
+        | "tls.cipher_suites"
+        | "tls.crl_files" => {
             format!("{:?}", value.split(',').collect::<Vec<_>>())
         }
+        "tls.min_version" => format!("{value:?}"),
         _ if value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok() => value.to_owned(),
         _ => format!("{value:?}"),
     }
@@ -261,29 +281,33 @@ fn listeners(pools: usize) -> impl Strategy<Value = Listener> {
     ];
     let listen = prop::collection::btree_set(address, 1..4);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    let all = (listen, 0..pools, limits(), 1..=1_u32 << 20, flags);
-    all.prop_map(|(listen, pool, max_connections, backlog, flags)| Listener {
+    let numbers = (limits(), 1..=1_u32 << 20);
+    let all = (listen, 0..pools, numbers, flags, listener_tls(pools));
+    all.prop_map(|(listen, pool, numbers, flags, tls)| Listener {
         name: String::new(),
         listen: listen.into_iter().collect(),
         protocol: Protocol::Tcp,
         pool,
-        max_connections,
-        backlog,
+        max_connections: numbers.0,
+        backlog: numbers.1,
         defer_accept: flags.0,
         v6only: flags.1,
         freebind: flags.2,
+        tls,
     })
 }
 
 fn pools() -> impl Strategy<Value = Pool> {
     let servers = btree_map(0..5_u8, servers(), 1..5);
     let checks = option::of(health_checks());
-    let all = (pool_settings(), checks, option::of(mysql_pools()), servers);
-    all.prop_map(|(settings, health_check, mysql, servers)| Pool {
+    let tables = (checks, option::of(pool_tls()), option::of(mysql_pools()));
+    let all = (pool_settings(), tables, servers);
+    all.prop_map(|(settings, (health_check, tls, mysql), servers)| Pool {
         name: String::new(),
         algorithm: Algorithm::RoundRobin,
         settings,
         health_check,
+        tls,
         mysql,
         servers: servers
             .into_iter()
@@ -392,6 +416,7 @@ fn servers() -> impl Strategy<Value = (Server, u16)> {
             max_connections,
             backup,
             role: None,
+            server_name: None,
             position: NOWHERE,
         };
         (server, port)
@@ -446,7 +471,7 @@ fn limits() -> impl Strategy<Value = Option<u32>> {
     option::of(1..u32::MAX)
 }
 
-fn timeouts() -> impl Strategy<Value = Duration> + Clone {
+pub(super) fn timeouts() -> impl Strategy<Value = Duration> + Clone {
     (10..1_000_000_u64).prop_map(Duration::from_millis)
 }
 

@@ -4,4 +4,6 @@ mod differences;
 mod documents;
 mod errors;
 mod generate;
+mod generate_tls;
 mod properties;
+mod tls;

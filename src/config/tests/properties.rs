@@ -35,6 +35,10 @@ proptest! {
         for listener in &mut reversed.listeners {
             listener.pool = config.pools.len() - 1 - listener.pool;
             listener.listen.reverse();
+            for route in listener.tls.iter_mut().flat_map(|tls| &mut tls.routes) {
+                route.pool = config.pools.len() - 1 - route.pool;
+            }
+            listener.tls.iter_mut().for_each(|tls| tls.routes.reverse());
         }
         reversed.pools.iter_mut().for_each(|pool| pool.servers.reverse());
         for mysql in reversed.pools.iter_mut().flat_map(|pool| &mut pool.mysql) {
@@ -103,6 +107,10 @@ fn damages() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
             "protocol = \"mysql\"\n",
             "\n[[pool.mysql.user]]\n",
             "role = \"primary\"\n",
+            "\n[listener.tls]\nmode = \"terminate\"\n",
+            "tls.mode = \"passthrough\"\n",
+            "tls.mode = \"verify\"\n",
+            "\n[[listener.tls.route]]\n",
             "[pool.server]\n",
             "\"\"\"",
             "name = \"a\"\n",
