@@ -341,6 +341,19 @@ pub const TLS_SESSIONS_PER_SERVER: usize = 32;
 /// What is kept of the subject of a certificate, for the log.
 pub const SUBJECT_BYTES_MAX: usize = 512;
 
+/// Bytes of a file with certificates, keys or revocation lists. The lists of large authorities have
+/// some megabytes; a file that has more is another one than was meant.
+pub const TLS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long before its end a certificate is warned of, the longest first: what renews certificates
+/// does so 30 days before, so the first warning says that it has not, and the last one that
+/// somebody has to do it by hand.
+pub const CERTIFICATE_WARNINGS: [Duration; 3] = [
+    Duration::from_secs(30 * 24 * 60 * 60),
+    Duration::from_secs(14 * 24 * 60 * 60),
+    Duration::from_secs(3 * 24 * 60 * 60),
+];
+
 /// How long a certificate that was made at start is valid: longer than any process lives, as with
 /// those that MySQL servers make.
 pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

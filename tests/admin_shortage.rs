@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringway::config::Config;
-use ringway::control::{Registry, serve_admin};
+use ringway::control::{Registry, TlsState, serve_admin};
 use ringway::limits::ADMIN_SPARE_DESCRIPTORS;
 use ringway::worker::{Shared, Snapshot};
 use socket2::{Domain, Socket, Type};
@@ -98,7 +98,12 @@ fn registry() -> Registry {
         statement_log: None,
     };
     let shared = Arc::new(Shared::new(snapshot, 0, 1).unwrap());
-    Registry::new(shared, Config::parse(CONFIG).unwrap(), Vec::new())
+    Registry::new(
+        shared,
+        Config::parse(CONFIG).unwrap(),
+        Vec::new(),
+        TlsState::new().unwrap(),
+    )
 }
 
 fn client() -> Socket {

@@ -3,16 +3,21 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::exit::{Exit, complain_of_config, warn};
-use crate::config::{self, Config, Listener, LoadError, Pool, Role, Roles, Server};
-use crate::control;
+use super::exit::{Exit, complain, complain_of_config, warn};
+use crate::config::{self, Config, Diagnostic, Listener, LoadError, Pool, Role, Roles, Server};
+use crate::control::{self, TlsState};
 
 /// Says what is wrong with a file, or that nothing is and what it has.
 pub(super) fn check(path: &Path) -> Exit {
+    let tls = match TlsState::new() {
+        Ok(tls) => tls,
+        Err(error) => return complain(&error),
+    };
     let checked = config::load(path).and_then(|(config, warnings)| {
-        let complete = control::complete(config);
-        let (config, _) = complete.map_err(|errors| LoadError::Invalid(errors.in_file(path)))?;
-        Ok((config, warnings))
+        let complete = control::complete(config, &tls);
+        let mut complete = complete.map_err(|errors| LoadError::Invalid(errors.in_file(path)))?;
+        Diagnostic::name_file(&mut complete.warnings, path);
+        Ok((complete.config, [warnings, complete.warnings].concat()))
     });
     match checked {
         Ok((config, warnings)) => {

@@ -57,6 +57,26 @@ pub(super) struct Complaint {
 }
 
 impl Diagnostic {
+    /// Something that appeared when what the file names was looked at.
+    pub fn at(position: Position, severity: Severity, message: String) -> Self {
+        Self {
+            severity,
+            file: None,
+            position,
+            message,
+            help: None,
+            excerpt: None,
+        }
+    }
+
+    /// Says in which file each is.
+    pub fn name_file(diagnostics: &mut [Self], path: &Path) {
+        let name: Arc<str> = path.display().to_string().into();
+        for diagnostic in diagnostics {
+            diagnostic.file = Some(Arc::clone(&name));
+        }
+    }
+
     /// Renders with ANSI colours, for a terminal.
     pub fn coloured(&self) -> impl fmt::Display + '_ {
         Rendered(self, &COLOURED)
@@ -105,6 +125,18 @@ impl Errors {
         Self(errors)
     }
 
+    /// An error if there are any, brought into the order of the file.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn if_any(mut errors: Vec<Diagnostic>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        errors.sort_by_key(|error| error.position);
+        Err(Self::new(errors))
+    }
+
     /// In the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.0.iter()
@@ -136,7 +168,7 @@ impl Errors {
     /// Says in which file they are.
     #[must_use]
     pub fn in_file(mut self, path: &Path) -> Self {
-        name_file(&mut self.0, path);
+        Diagnostic::name_file(&mut self.0, path);
         self
     }
 
@@ -191,13 +223,6 @@ impl Complaint {
     pub(super) fn about(mut self, key: &str) -> Self {
         self.message = format!("`{key}` {}", self.message);
         self
-    }
-}
-
-pub(super) fn name_file(diagnostics: &mut [Diagnostic], path: &Path) {
-    let name: Arc<str> = path.display().to_string().into();
-    for diagnostic in diagnostics {
-        diagnostic.file = Some(Arc::clone(&name));
     }
 }
 

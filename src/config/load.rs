@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::bounds::FILE_BYTES_MAX;
-use super::diagnostic::{Complaint, Diagnostic, Errors, name_file};
+use super::diagnostic::{Complaint, Diagnostic, Errors};
 use super::model::Config;
 use super::reader::Report;
 use super::{ServerAddress, file};
@@ -41,7 +41,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Diagnostic>), LoadError> {
     };
     let (config, mut warnings) =
         parsed.map_err(|errors| LoadError::Invalid(errors.in_file(path)))?;
-    name_file(&mut warnings, path);
+    Diagnostic::name_file(&mut warnings, path);
     Ok((config, warnings))
 }
 

@@ -29,11 +29,7 @@ impl Config {
         for pool in &mut self.pools {
             resolver.resolve(pool);
         }
-        if resolver.errors.is_empty() {
-            return Ok(self);
-        }
-        resolver.errors.sort_by_key(|error| error.position);
-        Err(Errors::new(resolver.errors))
+        Errors::if_any(resolver.errors).map(|()| self)
     }
 }
 
@@ -120,12 +116,8 @@ impl<L: FnMut(&str, u16) -> io::Result<Vec<SocketAddr>>> Resolver<L> {
 
     fn record(&mut self, position: Position, complaint: Complaint) {
         self.errors.push(Diagnostic {
-            severity: Severity::Error,
-            file: None,
-            position,
-            message: complaint.message,
             help: complaint.help,
-            excerpt: None,
+            ..Diagnostic::at(position, Severity::Error, complaint.message)
         });
     }
 }

@@ -29,11 +29,7 @@ impl Config {
             errors: Vec::new(),
         };
         let secrets = self.pools.iter().map(|pool| reader.pool(pool)).collect();
-        if reader.errors.is_empty() {
-            return Ok(secrets);
-        }
-        reader.errors.sort_by_key(|error| error.position);
-        Err(Errors::new(reader.errors))
+        Errors::if_any(reader.errors).map(|()| secrets)
     }
 }
 
@@ -80,14 +76,9 @@ impl<R> Reader<R> {
             SecretSource::File(path) => format!("password file {}", path.display()),
             SecretSource::Env(name) => format!("environment variable {name}"),
         };
-        self.errors.push(Diagnostic {
-            severity: Severity::Error,
-            file: None,
-            position,
-            message: format!("{whose}: {what} {why}"),
-            help: None,
-            excerpt: None,
-        });
+        let message = format!("{whose}: {what} {why}");
+        let error = Diagnostic::at(position, Severity::Error, message);
+        self.errors.push(error);
         None
     }
 }

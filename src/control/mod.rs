@@ -8,6 +8,7 @@ mod cpus;
 #[cfg(test)]
 mod documented;
 mod error;
+mod files;
 mod health;
 mod listen;
 mod log;
@@ -31,6 +32,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+mod tls;
 mod totals;
 mod traffic_log;
 
@@ -49,10 +51,11 @@ pub use self::mysql::{Findings, run as monitor_servers};
 use self::process::Process;
 pub use self::registry::{Lifecycle, Registry, Reloads};
 use self::requests::Requests;
-pub use self::resolve::complete;
+pub use self::resolve::{Complete, complete};
 pub use self::secrets::Secrets;
 use self::signals::{Signal, Signals};
 pub use self::signals::{block as block_signals, hold_reloads};
+pub use self::tls::{LoadedTls, TlsState};
 pub use self::traffic_log::{LogCounters, LogRecord, LogWriter, OpenedLog};
 use crate::config::{Config, Diagnostic, Errors};
 use crate::limits::HOUSEKEEPING;
@@ -70,12 +73,17 @@ pub fn run(config_path: Option<&Path>, config: Config) -> Result<(), Error> {
         Some(path) => errors.in_file(path),
         None => errors,
     };
-    // Names are looked up and passwords read before the signals that end the process are blocked: a resolver that
+    let tls = TlsState::new()?;
+    // Names are looked up and files read before the signals that end the process are blocked: a resolver that
     // hangs can be interrupted.
-    let (config, secrets) = complete(config).map_err(in_file)?;
+    let mut complete = complete(config, &tls).map_err(in_file)?;
     block_signals()?;
-    log::init(&config.log);
-    let process = start::start(config_path, config, secrets)?;
+    log::init(&complete.config.log);
+    if let Some(path) = config_path {
+        Diagnostic::name_file(&mut complete.warnings, path);
+    }
+    reload::log_warnings(&complete.warnings);
+    let process = start::start(config_path, complete, tls)?;
     tokio_uring::start(serve(process))
 }
 
@@ -109,7 +117,8 @@ async fn serve(mut process: Process) -> Result<(), Error> {
 /// Does what signals and the clock ask for, until a signal asks for the end: returns its name.
 async fn operate(process: &mut Process, signals: &Signals) -> Result<&'static str, Error> {
     let path = process.config_path.clone();
-    let mut reloads = path.map(|path| Requests::new(move || reload::start_reading(&path)));
+    let tls = process.registry.borrow().tls_state.clone();
+    let mut reloads = path.map(|path| Requests::new(move || reload::start_reading(&path, &tls)));
     let mut housekeeping = interval(HOUSEKEEPING);
     loop {
         tokio::select! {
@@ -123,6 +132,7 @@ async fn operate(process: &mut Process, signals: &Signals) -> Result<&'static st
             _ = housekeeping.tick() => {
                 process.check_workers()?;
                 process.forget_drained();
+                process.look_after_tls();
             }
         }
     }

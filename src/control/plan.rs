@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Secrets;
 use super::listen::{Options, Request};
+use super::{Complete, LoadedTls, Secrets};
 use crate::balance::{Cursors, Member, Pool, Server};
 use crate::config::{self, Address, Config, MysqlPool, Roles};
+use crate::tls::policy::{ListenerPolicy, PoolPolicy};
 use crate::worker::{
-    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
+    Destination, Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, RouteTls, Snapshot,
+    Unauthenticated,
 };
 
 /// What exists already, by the identity under which a configuration finds it again.
@@ -41,7 +43,11 @@ pub(super) struct Plan {
     pub(super) pools: Vec<Arc<Pool>>,
     /// How the statements of each pool's sessions are split, if they are.
     mysql: Vec<Option<Arc<MysqlRoute>>>,
+    /// TLS with each pool's servers, if there is any.
+    pool_tls: Vec<Option<Arc<PoolPolicy>>>,
     pub(super) listeners: Vec<Arc<Listener>>,
+    /// TLS with each listener's clients, if there is any.
+    listener_tls: Vec<Option<Arc<ListenerPolicy>>>,
     /// Sockets to open.
     pub(super) open: Vec<Request>,
     /// Sockets that stay, with other options.
@@ -58,9 +64,14 @@ pub(super) struct Plan {
 /// What a server is, over any number of reloads.
 type ServerId<'a> = (&'a str, &'a str, &'a Address);
 
-/// Compares a configuration, whose names are resolved and whose passwords are read, with what
-/// exists.
-pub(super) fn plan(known: &Known, config: &Config, secrets: &Secrets) -> Plan {
+/// Compares a configuration with what exists.
+pub(super) fn plan(known: &Known, complete: &Complete) -> Plan {
+    let Complete {
+        config,
+        secrets,
+        tls,
+        ..
+    } = complete;
     let pools = plan_pools(known, config);
     let listeners = plan_listeners(known, config);
     let (open, retune, close) = plan_sockets(known, config);
@@ -74,7 +85,9 @@ pub(super) fn plan(known: &Known, config: &Config, secrets: &Secrets) -> Plan {
             .collect(),
         returning: returning(known, &pools),
         mysql: plan_mysql(known, config, secrets),
+        pool_tls: plan_pool_tls(known, config, tls),
         pools,
+        listener_tls: (0..listeners.len()).map(|i| tls.listener(i)).collect(),
         listeners,
         open,
         retune,
@@ -91,7 +104,8 @@ impl Plan {
         socket: impl Fn(&Address) -> &'a Arc<ListeningSocket>,
     ) -> Snapshot {
         let routes = config.listeners.iter().zip(&self.listeners);
-        let route = |(configured, listener): (&config::Listener, &Arc<Listener>)| {
+        let routes = routes.zip(&self.listener_tls);
+        let route = |((configured, listener), tls): ((&config::Listener, &Arc<Listener>), _)| {
             Arc::new(Route {
                 listener: Arc::clone(listener),
                 generation,
@@ -102,6 +116,7 @@ impl Plan {
                     .map(|at| Arc::clone(socket(at)))
                     .collect(),
                 mysql: self.mysql[configured.pool].clone(),
+                tls: self.route_tls(configured, tls),
             })
         };
         Snapshot {
@@ -109,6 +124,23 @@ impl Plan {
             listeners: routes.map(route).collect(),
             access_log: config.access_log.is_some(),
             statement_log: config.statement_log.as_ref().map(|log| log.slower_than),
+        }
+    }
+
+    fn route_tls(
+        &self,
+        configured: &config::Listener,
+        listener: &Option<Arc<ListenerPolicy>>,
+    ) -> RouteTls {
+        let rules = configured.tls.iter().flat_map(|tls| &tls.routes);
+        let destination = |rule: &config::TlsRoute| Destination {
+            pool: Arc::clone(&self.pools[rule.pool]),
+            tls: self.pool_tls[rule.pool].clone(),
+        };
+        RouteTls {
+            listener: listener.clone(),
+            pool: self.pool_tls[configured.pool].clone(),
+            by_rule: rules.map(destination).collect(),
         }
     }
 
@@ -203,6 +235,12 @@ fn plan_mysql(known: &Known, config: &Config, secrets: &Secrets) -> Vec<Option<A
     pools.map(route).collect()
 }
 
+fn plan_pool_tls(known: &Known, config: &Config, tls: &LoadedTls) -> Vec<Option<Arc<PoolPolicy>>> {
+    let pools = config.pools.iter().enumerate();
+    let policy = |(i, pool)| tls.pool(i, pool, known.workers).map(Arc::new);
+    pools.map(policy).collect()
+}
+
 fn cursors(known: &Known, pool: &str) -> Cursors {
     let before = known.pools.iter().find(|before| &**before.name() == pool);
     before.map_or_else(Default::default, |before| before.cursors())
@@ -287,6 +325,7 @@ fn removed_servers(known: &Known, pools: &[Arc<Pool>]) -> Vec<(Arc<Server>, Opti
 mod tests {
     use super::*;
     use crate::balance::Tried;
+    use crate::control::{TlsState, complete};
 
     const TWO_SERVERS: &str = r#"
         [[listener]]
@@ -307,9 +346,9 @@ mod tests {
         Config::parse(text).unwrap()
     }
 
-    /// A plan for a configuration that names no password.
     fn plan(known: &Known, config: &Config) -> Plan {
-        super::plan(known, config, &Secrets::read(config).unwrap())
+        let complete = complete(config.clone(), &TlsState::new().unwrap());
+        super::plan(known, &complete.unwrap())
     }
 
     /// What is known once a plan has been carried out.

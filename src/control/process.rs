@@ -88,6 +88,15 @@ impl Process {
         }
     }
 
+    /// What time does to keys and certificates.
+    pub(super) fn look_after_tls(&self) {
+        let registry = self.registry.borrow();
+        if let Err(error) = registry.tls_state.rotate_ticket_keys() {
+            tracing::error!("the keys of session tickets cannot be replaced: {error}");
+        }
+        registry.tls.warn_of_expiry();
+    }
+
     /// What a new configuration may find again.
     pub(super) fn known(&self) -> Known {
         let registry = self.registry.borrow();

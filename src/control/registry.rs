@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Checks, Findings, LogCounters, Secrets};
+use super::{Checks, Findings, LoadedTls, LogCounters, Secrets, TlsState};
 use crate::balance::{Pool, Server};
 use crate::config::Config;
 use crate::worker::{Listener, Shared, Snapshot};
@@ -19,6 +19,10 @@ pub struct Registry {
     pub config: Config,
     /// The passwords that it names.
     pub secrets: Secrets,
+    /// The certificates that it names, and what is made of them.
+    pub tls: LoadedTls,
+    /// What of TLS outlives it.
+    pub tls_state: TlsState,
     /// In the order of `config.pools`; those that no listener uses are here, too.
     pub pools: Vec<Arc<Pool>>,
     /// The snapshot the workers have, or are about to look at.
@@ -67,12 +71,19 @@ pub enum Lifecycle {
 
 impl Registry {
     /// What is known of a process that has just started, with these pools.
-    pub fn new(shared: Arc<Shared>, config: Config, pools: Vec<Arc<Pool>>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        pools: Vec<Arc<Pool>>,
+        tls_state: TlsState,
+    ) -> Self {
         Self {
             snapshot: shared.snapshot(),
             shared,
             config,
             secrets: Secrets::default(),
+            tls: LoadedTls::default(),
+            tls_state,
             pools,
             retired_listeners: Vec::new(),
             retired_servers: Vec::new(),

@@ -1,6 +1,7 @@
 //! A new configuration takes the place of the running one, whole or not at all.
 
 use std::collections::HashSet;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -11,35 +12,38 @@ use super::capacity::descriptors_per_session;
 use super::listen::{self, OpenSocket};
 use super::plan::{Plan, plan};
 use super::process::{Fixed, Process};
-use super::{Error, OpenedLog, Secrets, complete, log};
+use super::{Complete, Error, OpenedLog, TlsState, complete, log};
 use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
 use crate::worker::Shared;
 
-/// A configuration as read and completed, with its warnings; or all that is wrong with it.
-pub(super) type Read = Result<(Complete, Vec<Diagnostic>), String>;
-
-/// A configuration with everything that it names.
-type Complete = (Config, Secrets);
+/// A configuration as read and completed, with all warnings; or all that is wrong with it.
+pub(super) type Read = Result<Complete, String>;
 
 /// Reads a configuration file and what it names, on a thread of its own: the resolver blocks.
-pub(super) fn start_reading(path: &Path) -> oneshot::Receiver<Read> {
+pub(super) fn start_reading(path: &Path, tls: &TlsState) -> oneshot::Receiver<Read> {
     let (send, receive) = oneshot::channel();
-    let path = path.to_owned();
+    let (path, tls) = (path.to_owned(), tls.clone());
     let reader = thread::Builder::new().name("reload".to_owned());
     // Should no thread be had, the sender is dropped, which the receiver notices.
     let _ = reader.spawn(move || {
-        let _ = send.send(read(&path));
+        let _ = send.send(read(&path, &tls));
     });
     receive
 }
 
-fn read(path: &Path) -> Read {
-    let (config, warnings) = config::load(path).map_err(|error| match error {
+fn read(path: &Path, tls: &TlsState) -> Read {
+    let (config, mut warnings) = config::load(path).map_err(|error| match error {
         LoadError::Invalid(errors) => in_one_line(&errors),
         error @ LoadError::Read { .. } => error.to_string(),
     })?;
-    let complete = complete(config).map_err(|errors| in_one_line(&errors.in_file(path)))?;
-    Ok((complete, warnings))
+    let complete = complete(config, tls);
+    let mut complete = complete.map_err(|errors| in_one_line(&errors.in_file(path)))?;
+    Diagnostic::name_file(&mut complete.warnings, path);
+    warnings.append(&mut complete.warnings);
+    Ok(Complete {
+        warnings,
+        ..complete
+    })
 }
 
 fn in_one_line(errors: &Errors) -> String {
@@ -60,7 +64,8 @@ fn one_line(diagnostic: &Diagnostic) -> String {
 /// Applies what was read, or says why not. `None`: nothing could be read at all.
 pub(super) fn finish(process: &mut Process, read: Option<Read>) {
     let read = read.unwrap_or_else(|| Err("no thread could be started to read it".to_owned()));
-    let applied = read.and_then(|(complete, warnings)| {
+    let applied = read.and_then(|mut complete| {
+        let warnings = mem::take(&mut complete.warnings);
         let changes = apply(process, complete).map_err(|error| error.to_string())?;
         Ok((changes, warnings))
     });
@@ -92,9 +97,15 @@ pub(super) fn log_warnings(warnings: &[Diagnostic]) {
 ///
 /// # Errors
 /// When a socket cannot be opened; nothing has changed then.
-fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, Error> {
+fn apply(process: &mut Process, complete: Complete) -> Result<String, Error> {
     let known = process.known();
-    let plan = plan(&known, &config, &secrets);
+    let plan = plan(&known, &complete);
+    let Complete {
+        config,
+        secrets,
+        tls,
+        ..
+    } = complete;
     let opened = listen::bind_all(&plan.open, known.workers)?;
     let access_log = OpenedLog::access(config.access_log.as_ref())?;
     let statement_log = OpenedLog::statements(config.statement_log.as_ref())?;
@@ -111,6 +122,7 @@ fn apply(process: &mut Process, (config, secrets): Complete) -> Result<String, E
     process.statement_log.install(statement_log);
     publish(process, plan, config);
     process.registry.borrow_mut().secrets = secrets;
+    process.registry.borrow_mut().tls = tls;
     process.registry.borrow().checks.reconfigured();
     process.registry.borrow().findings.reconfigured();
     Ok(changes)
@@ -250,13 +262,18 @@ mod tests {
     }
 
     fn parse(text: &str) -> Complete {
-        complete(Config::parse(text).unwrap()).unwrap()
+        complete(Config::parse(text).unwrap(), &TlsState::new().unwrap()).unwrap()
+    }
+
+    fn prepare(complete: Complete, capacity: Capacity) -> Process {
+        let tls = TlsState::new().unwrap();
+        start::prepare(None, (complete, tls), 2, capacity).unwrap()
     }
 
     /// A process of two workers whose threads do not run.
     fn process(text: &str) -> Process {
         let capacity = Capacity::new(1 << 16, 2, 0, Some(SESSIONS_MAX), 2).unwrap();
-        start::prepare(None, parse(text), 2, capacity).unwrap()
+        prepare(parse(text), capacity)
     }
 
     /// On an address of its own, where no other test's connection takes the port meanwhile.
@@ -281,7 +298,7 @@ mod tests {
         let mut process = process(&before);
         let listeners = [("web", web), ("api", api), bad];
         let after = parse(&config(&listeners, &["10.0.0.2:80"]));
-        finish(&mut process, Some(Ok((after, Vec::new()))));
+        finish(&mut process, Some(Ok(after)));
         finish(&mut process, Some(Err("r.toml:1:1: nonsense".to_owned())));
         finish(&mut process, None);
 
@@ -291,7 +308,7 @@ mod tests {
             (0, 3)
         );
         assert!(registry.reloads.last_error.is_some());
-        assert_eq!(registry.config, parse(&before).0);
+        assert_eq!(registry.config, parse(&before).config);
         assert_eq!(registry.shared.generation(), 1);
         assert_eq!(process.sockets.open.len(), 1);
         assert!(TcpStream::connect(web).is_ok(), "it is still listened on");
@@ -478,7 +495,7 @@ mod tests {
         let at = free_address();
         let text = config(&[("web", at)], &["10.0.0.1:80"]);
         let capacity = Capacity::new(1024, 2, 1, None, 2).unwrap();
-        let mut process = start::prepare(None, parse(&text), 2, capacity).unwrap();
+        let mut process = prepare(parse(&text), capacity);
         assert_eq!(process.shared().total.limit(), capacity.sessions_max);
         let mysql = text.replace("pool = ", "protocol = \"mysql\"\npool = ");
         let mysql = mysql.replace(":80\"\n", ":80\"\nrole = \"primary\"\n");

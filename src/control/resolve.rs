@@ -8,23 +8,46 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::Secrets;
-use crate::config::{Config, Errors};
+use super::{LoadedTls, Secrets, TlsState};
+use crate::config::{Config, Diagnostic, Errors};
 use crate::limits::RESOLVER_THREADS;
 
 type Answers = HashMap<(String, u16), io::Result<Vec<SocketAddr>>>;
 
+/// A configuration with everything that it names.
+#[derive(Debug)]
+pub struct Complete {
+    /// With addresses in place of host names.
+    pub config: Config,
+    /// Its passwords.
+    pub secrets: Secrets,
+    /// Its certificates and what belongs to them.
+    pub tls: LoadedTls,
+    /// What may not be meant about these.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Fetches what a configuration only names: puts addresses in place of host names, and reads
-/// passwords. Blocks.
+/// passwords and certificates. Blocks.
 ///
 /// # Errors
-/// All names that do not resolve, what is wrong with the addresses of those that do, and all
-/// passwords that cannot be read.
-pub fn complete(config: Config) -> Result<(Config, Secrets), Errors> {
-    match (Secrets::read(&config), resolve(config)) {
-        (Ok(secrets), Ok(config)) => Ok((config, secrets)),
-        (Err(secrets), Err(names)) => Err(secrets.and(names)),
-        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+/// All names that do not resolve, what is wrong with the addresses of those that do, all passwords
+/// that cannot be read, and all that is wrong with certificates, keys and the like.
+pub fn complete(config: Config, tls: &TlsState) -> Result<Complete, Errors> {
+    let secrets = Secrets::read(&config);
+    let tls = LoadedTls::read(&config, tls);
+    match (secrets, tls, resolve(config)) {
+        (Ok(secrets), Ok((tls, warnings)), Ok(config)) => Ok(Complete {
+            config,
+            secrets,
+            tls,
+            warnings,
+        }),
+        (secrets, tls, config) => {
+            let errors = [secrets.err(), tls.err(), config.err()];
+            let errors = errors.into_iter().flatten().reduce(Errors::and);
+            Err(errors.expect("one of them has failed"))
+        }
     }
 }
 

@@ -1,24 +1,21 @@
 //! The passwords of one configuration generation, from files and from the environment. They are
 //! read at start, by `ringway check`, and at each SIGHUP; nothing here is ever printed.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::files;
 use crate::config::{
     Config, Errors, MysqlPool, PoolSecrets, ReadAfterWrite, SecretSource, UserSecret,
 };
 use crate::limits::SECRET_BYTES_MAX;
 use crate::mysql::auth::{Credential, NativeHash, Password};
 use crate::mysql::login::Rules;
-
-/// What a process must not let others do to its password files: read or write them.
-const OTHERS: u32 = 0o007;
 
 /// The passwords that a configuration names, in the order of its pools.
 #[derive(Debug, Default)]
@@ -95,18 +92,13 @@ fn read(source: &SecretSource) -> Result<Arc<Password>, String> {
 
 /// Without its last line break.
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    // A pipe in its place must not make ringway wait for a writer.
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(cannot)?;
-    check_file(&file.metadata().map_err(cannot)?)?;
+    let file = files::open_secret(path)?;
     // Room for all that may come: a buffer that grows leaves copies behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 3));
     let most = SECRET_BYTES_MAX as u64 + 2;
     File::take(file, most)
         .read_to_end(&mut secret)
-        .map_err(cannot)?;
+        .map_err(files::cannot_be_read)?;
     if secret.last() == Some(&b'\n') {
         secret.pop();
         if secret.last() == Some(&b'\r') {
@@ -114,19 +106,6 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         }
     }
     Ok(secret)
-}
-
-fn check_file(metadata: &Metadata) -> Result<(), String> {
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & OTHERS != 0 {
-        return Err(format!(
-            "is open to everybody (mode {mode:o}): `chmod o= FILE` closes it"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

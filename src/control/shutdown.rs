@@ -110,6 +110,7 @@ fn without_sockets(snapshot: &Snapshot) -> Snapshot {
             pool: Arc::clone(&route.pool),
             sockets: Vec::new(),
             mysql: route.mysql.clone(),
+            tls: route.tls.clone(),
         })
     };
     Snapshot {

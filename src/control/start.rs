@@ -11,21 +11,21 @@ use super::capacity::{Capacity, descriptors_per_session, raise_descriptor_limit}
 use super::cpus::{Cpus, WorkerCpus};
 use super::plan::{Known, plan};
 use super::process::{Fixed, Process, Sockets, Workers};
-use super::{Error, LogWriter, OpenedLog, Registry, Secrets, listen, port_holder};
+use super::{Complete, Error, LogWriter, OpenedLog, Registry, TlsState, listen, port_holder};
 use crate::config::{Address, Admin, Config};
 use crate::worker::{self, Features, Placement, Shared};
 
-/// Starts everything but the control thread's own loop. Names are resolved, passwords read,
-/// signals blocked.
+/// Starts everything but the control thread's own loop. Signals are blocked.
 pub(super) fn start(
     config_path: Option<&Path>,
-    config: Config,
-    secrets: Secrets,
+    complete: Complete,
+    tls: TlsState,
 ) -> Result<Process, Error> {
     let features = worker::probe()?;
+    let config = &complete.config;
     let cpus = Cpus::detect().place(config.process.workers, config.process.pin_workers);
-    let capacity = capacity(&config, cpus.0.len())?;
-    let mut process = prepare(config_path, (config, secrets), cpus.0.len(), capacity)?;
+    let capacity = capacity(config, cpus.0.len())?;
+    let mut process = prepare(config_path, (complete, tls), cpus.0.len(), capacity)?;
     process.workers = spawn(&process.shared(), &cpus, capacity, features)?;
     announce(&process, &cpus, capacity);
     Ok(process)
@@ -34,7 +34,7 @@ pub(super) fn start(
 /// The process as it is before its worker threads run.
 pub(super) fn prepare(
     config_path: Option<&Path>,
-    (config, secrets): (Config, Secrets),
+    (complete, tls_state): (Complete, TlsState),
     workers: usize,
     capacity: Capacity,
 ) -> Result<Process, Error> {
@@ -42,7 +42,13 @@ pub(super) fn prepare(
         workers,
         ..Known::default()
     };
-    let plan = plan(&nothing, &config, &secrets);
+    let plan = plan(&nothing, &complete);
+    let Complete {
+        config,
+        secrets,
+        tls,
+        ..
+    } = complete;
     let mut sockets = Sockets::default();
     let opened = listen::bind_all_at_start(&plan.open, workers)?;
     let access_log = OpenedLog::access(config.access_log.as_ref())?;
@@ -62,8 +68,9 @@ pub(super) fn prepare(
         .map_err(Error::internal("cannot start the access log's thread"))?;
     let statement_log = LogWriter::start(Arc::clone(&shared), statement_log)
         .map_err(Error::internal("cannot start the statement log's thread"))?;
-    let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools);
+    let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools, tls_state);
     registry.secrets = secrets;
+    registry.tls = tls;
     registry.access_log = access_log.counters();
     registry.statement_log = statement_log.counters();
     Ok(Process {

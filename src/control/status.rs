@@ -11,6 +11,7 @@ use super::metrics::{Host, Usage};
 use super::mysql::{Finding, is_usable};
 use super::mysql_status::MysqlStatus;
 use super::timestamp::Timestamp;
+use super::tls::Watched;
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, LogCounters, Registry};
 use crate::balance::{Health, Member, Pool, Role, Server};
@@ -66,6 +67,15 @@ struct ListenerStatus {
     /// Endings that have happened.
     closed: Vec<EndingStatus>,
     mysql: Option<MysqlStatus>,
+    certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    file: String,
+    subject: String,
+    algorithm: &'static str,
+    not_after: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
@@ -211,10 +221,26 @@ fn lifecycle(lifecycle: Lifecycle) -> &'static str {
 /// Those that still have an address are open, the others finish what they have.
 fn listeners(registry: &Registry) -> Vec<ListenerStatus> {
     let open = registry.snapshot.listeners.iter();
-    let open = open.map(|route| ListenerStatus::new(&route.listener, Some(route)));
+    let open = open.map(|route| ListenerStatus {
+        certificates: certificates(registry, &route.listener),
+        ..ListenerStatus::new(&route.listener, Some(route))
+    });
     let retired = registry.retired_listeners.iter();
     open.chain(retired.map(|listener| ListenerStatus::new(listener, None)))
         .collect()
+}
+
+/// Those that the listener's clients are shown.
+fn certificates(registry: &Registry, listener: &Listener) -> Vec<CertificateStatus> {
+    let all = registry.tls.certificates().iter();
+    let shown = all.filter(|one| one.listener() == Some(&*listener.name));
+    let status = |one: &Watched| CertificateStatus {
+        file: one.path().display().to_string(),
+        subject: one.certificate().subject().to_owned(),
+        algorithm: one.certificate().algorithm(),
+        not_after: one.not_after(),
+    };
+    shown.map(status).collect()
 }
 
 fn sum(listeners: &[ListenerStatus], total: &Gate) -> SessionsStatus {
@@ -285,6 +311,7 @@ impl ListenerStatus {
                 })
                 .collect(),
             mysql: MysqlStatus::new(listener, route.is_some_and(|route| route.mysql.is_some())),
+            certificates: Vec::new(),
         }
     }
 }
@@ -556,6 +583,7 @@ mod tests {
         paths(&serde_json::to_value(&status).unwrap(), "", &mut found);
         // Empty in one place, with fields in another.
         for empty in [
+            "listeners[].certificates",
             "listeners[].closed",
             "listeners[].mysql",
             "pools[].servers[].check",

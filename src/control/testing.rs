@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Registry;
+use super::{LoadedTls, Registry, TlsState};
 use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
 use crate::telemetry::{
     ConnectError, LoginFailure, PrimaryOnly, Reason, RouteReason, Rung, Target, Who,
 };
 use crate::worker::{
-    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Shared, Snapshot,
+    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, RouteTls, Shared, Snapshot,
 };
 
 pub(super) const WORKERS: usize = 2;
@@ -37,6 +37,7 @@ pub(super) fn registry_with(
         pool: Arc::clone(&pool),
         sockets: vec![Arc::new(listening)],
         mysql: Some(Arc::new(mysql_route())),
+        tls: RouteTls::default(),
     };
     let snapshot = Snapshot {
         generation: 1,
@@ -45,7 +46,8 @@ pub(super) fn registry_with(
         statement_log: None,
     };
     let shared = Arc::new(Shared::new(snapshot, WORKERS, 100).unwrap());
-    let registry = Registry::new(shared, config(health_check), vec![pool]);
+    let tls = TlsState::new().unwrap();
+    let registry = Registry::new(shared, config(health_check), vec![pool], tls);
     Rc::new(RefCell::new(registry))
 }
 
@@ -113,6 +115,7 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .add(4);
         servers[1].set_health(Health::Down);
         registry.checks.pretend(&servers[1]);
+        registry.tls = LoadedTls::showing("front", "/etc/ringway/front.pem");
         servers[0].set_role(Some(Role::Replica));
         registry
             .findings

@@ -100,6 +100,22 @@ pub enum CertificateError {
     NothingConfigured,
 }
 
+impl CertificateError {
+    /// The file that is at fault, if it is one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::BadPem { path, .. }
+            | Self::BadCertificate { path, .. }
+            | Self::BadKey { path, .. }
+            | Self::BadStaple { path }
+            | Self::EncryptedKey { path }
+            | Self::Mismatch { key: path, .. }
+            | Self::Missing { path, .. } => Some(path),
+            Self::NothingConfigured => None,
+        }
+    }
+}
+
 /// A certificate with its chain and key, ready for use.
 #[derive(Clone, Debug)]
 pub struct Certificate {

@@ -3,7 +3,8 @@
 //! [`session`] is one connection of either side, [`client_hello`] reads a client's first message
 //! without answering it, for those who route by name. [`certificates`] and [`self_signed`] are what
 //! a listener shows, [`tickets`] how sessions are resumed, [`config`] what is agreed on,
-//! [`ciphers`] the names of suites. [`names`] are rules by server name and protocol.
+//! [`ciphers`] the names of suites. [`names`] are rules by server name and protocol, [`policy`] is
+//! all of it as workers get it.
 //!
 //! What a peer sends is hostile until the handshake is done, and rustls reads nearly all of it.
 //! What is read here, before or beside it, is read as in [`mysql`](crate::mysql): nothing indexes,
@@ -25,6 +26,7 @@ pub mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod names;
+pub mod policy;
 pub mod self_signed;
 pub mod session;
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub(crate) use self::kernel::Pipe;
 pub use self::records::{Records, StatementRecord};
 pub use self::shared::{Command, KillAtReplica, KillOrder, Mailbox, Notices, Shared, StopReason};
 pub use self::snapshot::{
-    Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, Snapshot, Unauthenticated,
+    Destination, Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, RouteTls, Snapshot,
+    Unauthenticated,
 };
 
 /// What the kernel's io_uring can do beyond what ringway needs; found by [`probe`].

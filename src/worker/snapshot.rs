@@ -14,6 +14,7 @@ use crate::balance::Pool;
 use crate::config::{Address, MysqlPool, ReadAfterWrite};
 use crate::mysql::login::Rules;
 use crate::telemetry::ListenerCounters;
+use crate::tls::policy::{ListenerPolicy, PoolPolicy};
 
 /// One generation of the configuration, as far as it concerns workers.
 #[derive(Debug)]
@@ -42,6 +43,42 @@ pub struct Route {
     pub sockets: Vec<Arc<ListeningSocket>>,
     /// How its statements are split; `None`: bytes are relayed as they are.
     pub mysql: Option<Arc<MysqlRoute>>,
+    /// TLS with clients and servers, and what is chosen by it.
+    pub tls: RouteTls,
+}
+
+impl Route {
+    /// Where a connection goes that asks for this host, in lower case, and offers these protocols
+    /// (or has agreed on one).
+    pub fn destination(&self, host: Option<&str>, alpn: &[impl AsRef<[u8]>]) -> Destination {
+        let policy = self.tls.listener.as_ref();
+        let rule = policy.and_then(|policy| policy.routes.find(host, alpn));
+        let by_rule = rule.and_then(|rule| self.tls.by_rule.get(rule));
+        by_rule.cloned().unwrap_or_else(|| Destination {
+            pool: Arc::clone(&self.pool),
+            tls: self.tls.pool.clone(),
+        })
+    }
+}
+
+/// TLS of a listener in one generation.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTls {
+    /// With clients; `None`: none.
+    pub listener: Option<Arc<ListenerPolicy>>,
+    /// With servers of the listener's own pool; `None`: none.
+    pub pool: Option<Arc<PoolPolicy>>,
+    /// Where a connection goes that a rule of the listener takes, in the order of the rules.
+    pub by_rule: Vec<Destination>,
+}
+
+/// A pool, and how its servers are spoken to.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Where the session goes.
+    pub pool: Arc<Pool>,
+    /// TLS with its servers; `None`: none.
+    pub tls: Option<Arc<PoolPolicy>>,
 }
 
 /// What sessions of a mysql listener are held to. Listeners with one pool share it.

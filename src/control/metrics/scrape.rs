@@ -295,8 +295,20 @@ fn scrape_configuration(scrape: &Scrape, registry: &Registry, ready: bool) {
         &[],
         flag(reloads.last_error.is_none()),
     );
+    scrape_certificates(scrape, registry);
     scrape.gauge(&READY, &[], flag(ready));
     scrape.gauge(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+}
+
+/// Those that clients are shown, and that somebody has to renew.
+fn scrape_certificates(scrape: &Scrape, registry: &Registry) {
+    for one in registry.tls.certificates() {
+        if let Some(listener) = one.listener() {
+            let labels = [listener, &one.path().to_string_lossy()];
+            let not_after = one.certificate().not_after().as_secs();
+            scrape.gauge(&CERTIFICATE_NOT_AFTER, &labels, not_after as f64);
+        }
+    }
 }
 
 fn scrape_process(scrape: &Scrape, extra: &mut Exposition, registry: &Registry, host: &Host) {

@@ -11,7 +11,7 @@ use crate::entropy::Entropy;
 use crate::telemetry::{Direction, Reason, SessionRecord, Who};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Farewell, Fd};
-use crate::worker::{Command, Listener, ListeningSocket, Route, Shared, Snapshot};
+use crate::worker::{Command, Listener, ListeningSocket, Route, RouteTls, Shared, Snapshot};
 
 const SESSIONS_MAX: u32 = 24;
 /// So that a run of a few kilobytes of input ends.
@@ -358,5 +358,6 @@ fn route(listener: &Arc<Listener>, servers: &[Arc<Server>]) -> Arc<Route> {
         pool: Arc::new(Pool::new("sim", settings, members, Default::default())),
         sockets: vec![Arc::new(socket)],
         mysql: None,
+        tls: RouteTls::default(),
     })
 }

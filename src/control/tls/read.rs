@@ -1,0 +1,319 @@
+//! From what a configuration says about TLS to what workers work with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::DefaultTimeProvider;
+use zeroize::Zeroizing;
+
+use super::TlsState;
+use super::expiry::Watched;
+use super::roots::{self, BUNDLES};
+use crate::config::{
+    self, CertificateFiles, Diagnostic, Errors, FileAt, Listener, ListenerTlsMode, Pool, Position,
+    Severity, TlsCommon, TlsServer, TrustFiles,
+};
+use crate::control::files;
+use crate::tls::certificates::{
+    self, Certificate, CertificateError, CertificateSet, read_revocation_lists,
+};
+use crate::tls::config::{
+    ClientCertificates, ClientOptions, Common, ServerCheck, ServerOptions, Trust, provider,
+};
+use crate::tls::names::{Routes, Rule};
+use crate::tls::policy::{Acceptor, ListenerMode, ListenerPolicy};
+
+/// Whose a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The listener of this name.
+    Listener(String),
+    /// The pool of this name.
+    Pool(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(name) => write!(f, "listener {name}"),
+            Self::Pool(name) => write!(f, "pool {name}"),
+        }
+    }
+}
+
+/// Something was wrong, and has been recorded.
+pub(super) struct Recorded;
+
+type Read<T> = Result<T, Recorded>;
+
+/// Reads files, and goes on when one of them is wrong.
+pub(super) struct Reader<'a> {
+    state: &'a TlsState,
+    /// Read once, when the first pool wants it.
+    system: Option<Result<Trust, String>>,
+    certificates: Vec<Watched>,
+    errors: Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(state: &'a TlsState) -> Self {
+        Self {
+            state,
+            system: None,
+            certificates: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The certificates that were read, and what may not be meant about them.
+    pub(super) fn finish(self) -> Result<(Vec<Watched>, Vec<Diagnostic>), Errors> {
+        Errors::if_any(self.errors)?;
+        let now = UnixTime::now();
+        let warning = |one: &Watched| {
+            let position = one.file().position;
+            Some(Diagnostic::at(position, Severity::Warning, one.look(now)?))
+        };
+        let warnings = self.certificates.iter().filter_map(warning).collect();
+        Ok((self.certificates, warnings))
+    }
+
+    /// `None`: it has no TLS, or something is wrong.
+    pub(super) fn listener(&mut self, listener: &Listener) -> Option<Arc<ListenerPolicy>> {
+        let tls = listener.tls.as_ref()?;
+        let owner = Owner::Listener(listener.name.clone());
+        let server = tls.mode.server();
+        let acceptor = server.map(|server| self.acceptor(&owner, server, tls.position));
+        let acceptor = acceptor.transpose().ok()?;
+        let mode = match (&tls.mode, acceptor) {
+            (ListenerTlsMode::Terminate(_), Some(acceptor)) => ListenerMode::Terminate(acceptor),
+            (ListenerTlsMode::Preferred(_), Some(acceptor)) => ListenerMode::Preferred(acceptor),
+            (ListenerTlsMode::Required(_), Some(acceptor)) => ListenerMode::Required(acceptor),
+            (_, _) => ListenerMode::Passthrough,
+        };
+        let rules: Vec<Rule> = tls.routes.iter().map(|route| route.rule.clone()).collect();
+        Some(Arc::new(ListenerPolicy {
+            mode,
+            routes: Routes::new(&rules).expect("every rule is reached"),
+            handshake_timeout: tls.handshake_timeout,
+            handshakes_max: tls.handshakes_max,
+        }))
+    }
+
+    fn acceptor(
+        &mut self,
+        owner: &Owner,
+        server: &TlsServer,
+        position: Position,
+    ) -> Read<Acceptor> {
+        let certificates = self.listener_certificates(owner, server, position);
+        let client_certificates = self.client_certificates(owner, &server.client_certificates);
+        let keys = &self.state.0.ticket_keys;
+        let tickets = (Arc::clone(keys), owner.to_string());
+        let options = ServerOptions {
+            common: common(&server.common),
+            certificates: Arc::new(certificates?),
+            client_certificates: client_certificates?,
+            tickets: server.session_tickets.then_some(tickets),
+        };
+        let built = options.build();
+        let config = built.map_err(|error| self.error(owner, position, &error))?;
+        Ok(Acceptor::new(config))
+    }
+
+    fn listener_certificates(
+        &mut self,
+        owner: &Owner,
+        server: &TlsServer,
+        position: Position,
+    ) -> Read<CertificateSet> {
+        let mut certificates = Vec::new();
+        if server.certificates.is_empty() {
+            let own = self.state.own_certificate();
+            certificates.push(own.map_err(|error| self.error(owner, position, &error)));
+        }
+        for files in &server.certificates {
+            certificates.push(self.certificate(owner, files));
+        }
+        let certificates = certificates.into_iter().collect::<Read<_>>()?;
+        CertificateSet::new(certificates).map_err(|error| self.error(owner, position, &error))
+    }
+
+    fn client_certificates(
+        &mut self,
+        owner: &Owner,
+        configured: &config::ClientCertificates,
+    ) -> Read<ClientCertificates> {
+        Ok(match configured {
+            config::ClientCertificates::Off => ClientCertificates::Off,
+            config::ClientCertificates::Optional(files) => {
+                ClientCertificates::Optional(self.trust(owner, files)?)
+            }
+            config::ClientCertificates::Required(files) => {
+                ClientCertificates::Required(self.trust(owner, files)?)
+            }
+        })
+    }
+
+    /// `None`: it has no TLS, or something is wrong.
+    pub(super) fn pool(&mut self, pool: &Pool) -> Option<Arc<ClientConfig>> {
+        let tls = pool.tls.as_ref()?;
+        let owner = Owner::Pool(pool.name.clone());
+        let certificate = tls.certificate.as_ref();
+        let certificate = certificate.map(|files| self.certificate(&owner, files));
+        let check = match &tls.check {
+            config::ServerCheck::Insecure => Ok(ServerCheck::Insecure),
+            config::ServerCheck::Verify {
+                ca,
+                revocation_lists,
+            } => {
+                let trust = match ca {
+                    Some(ca) => self.authorities(&owner, ca),
+                    None => self.system_trust(&owner, tls.position),
+                };
+                let trust = self.with_revocation_lists(&owner, trust, revocation_lists);
+                trust.map(ServerCheck::Verify)
+            }
+        };
+        let options = ClientOptions {
+            common: common(&tls.common),
+            check: check.ok()?,
+            certificate: certificate.transpose().ok()?,
+            send_server_name: true,
+        };
+        let built = options.build();
+        built
+            .map_err(|error| self.error(&owner, tls.position, &error))
+            .ok()
+    }
+
+    fn certificate(&mut self, owner: &Owner, files: &CertificateFiles) -> Read<Certificate> {
+        let certificate = self.bytes(owner, "certificate file", &files.certificate, files::open);
+        let key = self.bytes(owner, "key file", &files.key, files::open_secret);
+        let ocsp = files.ocsp.as_ref();
+        let staple = ocsp.map(|ocsp| self.bytes(owner, "OCSP file", ocsp, files::open));
+        let (certificate, key, staple) = (certificate?, key?, staple.transpose()?);
+        let [certificate_path, key_path] = [&files.certificate, &files.key].map(path);
+        let staple_path = ocsp.map(path).unwrap_or_default();
+        let staple = staple.as_ref().map(|bytes| certificates::File {
+            path: &staple_path,
+            bytes,
+        });
+        let read = Certificate::read(
+            certificates::File {
+                path: &certificate_path,
+                bytes: &certificate,
+            },
+            certificates::File {
+                path: &key_path,
+                bytes: &key,
+            },
+            staple,
+            &provider(),
+        );
+        let read = read.map_err(|error| {
+            let at_fault = |file: &&FileAt| error.path() == Some(&path(file));
+            let named = [Some(&files.key), ocsp]
+                .into_iter()
+                .flatten()
+                .find(at_fault);
+            let position = named.unwrap_or(&files.certificate).position;
+            self.error(owner, position, &error)
+        })?;
+        let watched = Watched::new(owner.clone(), files, read.clone());
+        self.certificates.push(watched);
+        Ok(read)
+    }
+
+    fn trust(&mut self, owner: &Owner, files: &TrustFiles) -> Read<Trust> {
+        let trust = self.authorities(owner, &files.ca);
+        self.with_revocation_lists(owner, trust, &files.revocation_lists)
+    }
+
+    fn authorities(&mut self, owner: &Owner, ca: &FileAt) -> Read<Trust> {
+        self.parsed(owner, "CA file", ca, |file| Trust::read(file))
+    }
+
+    fn system_trust(&mut self, owner: &Owner, position: Position) -> Read<Trust> {
+        let system = self
+            .system
+            .get_or_insert_with(|| roots::read(&BUNDLES))
+            .clone();
+        system.map_err(|why| {
+            let help = "install the system's package of them, or name a `ca_file`";
+            let error = self.error(owner, position, &why);
+            if let Some(recorded) = self.errors.last_mut() {
+                recorded.help = Some(help.to_owned());
+            }
+            error
+        })
+    }
+
+    fn with_revocation_lists(
+        &mut self,
+        owner: &Owner,
+        trust: Read<Trust>,
+        files: &[FileAt],
+    ) -> Read<Trust> {
+        let lists: Vec<_> = files
+            .iter()
+            .map(|file| self.parsed(owner, "revocation list", file, read_revocation_lists))
+            .collect();
+        let lists = lists.into_iter().collect::<Read<Vec<_>>>()?;
+        Ok(Trust {
+            revocation_lists: lists.concat(),
+            ..trust?
+        })
+    }
+
+    fn parsed<T>(
+        &mut self,
+        owner: &Owner,
+        what: &str,
+        file: &FileAt,
+        parse: impl FnOnce(certificates::File<'_>) -> Result<T, CertificateError>,
+    ) -> Read<T> {
+        let bytes = self.bytes(owner, what, file, files::open)?;
+        let parsed = parse(certificates::File {
+            path: &path(file),
+            bytes: &bytes,
+        });
+        parsed.map_err(|error| self.error(owner, file.position, &error))
+    }
+
+    fn bytes(
+        &mut self,
+        owner: &Owner,
+        what: &str,
+        file: &FileAt,
+        open: impl FnOnce(&std::path::Path) -> Result<std::fs::File, String>,
+    ) -> Read<Zeroizing<Vec<u8>>> {
+        let bytes = open(&file.path).and_then(roots::read_all);
+        bytes.map_err(|why| {
+            let why = format!("{what} {} {why}", file.path.display());
+            self.error(owner, file.position, &why)
+        })
+    }
+
+    fn error(&mut self, owner: &Owner, position: Position, why: &dyn fmt::Display) -> Recorded {
+        let message = format!("{owner}: {why}");
+        self.errors
+            .push(Diagnostic::at(position, Severity::Error, message));
+        Recorded
+    }
+}
+
+fn path(file: &FileAt) -> String {
+    file.path.display().to_string()
+}
+
+fn common(configured: &TlsCommon) -> Common {
+    let alpn = configured.alpn.iter();
+    Common {
+        min_version: configured.min_version,
+        cipher_suites: configured.cipher_suites.clone(),
+        alpn: alpn.map(|protocol| protocol.clone().into_bytes()).collect(),
+        ..Common::new(Arc::new(DefaultTimeProvider))
+    }
+}
