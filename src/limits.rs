@@ -316,6 +316,17 @@ pub const SERVER_NAME_BYTES_MAX: usize = 253;
 /// Plaintext of one TLS record at most (RFC 8446, section 5.1).
 pub const TLS_PLAINTEXT_BYTES_MAX: usize = 1 << 14;
 
+/// Plaintext of the first records after a pause: with its header such a record fits in what a new
+/// connection may send at once even where segments are small, so its receiver need not wait a round
+/// trip for its end.
+pub const TLS_FIRST_RECORD_BYTES: usize = 4096;
+
+/// How much is sent in such records: the initial window of ten segments (RFC 6928).
+pub const TLS_FIRST_RECORDS_BYTES: u32 = 14 * 1024;
+
+/// A pause after which a sender starts small again: TCP's own idle restart is of the same order.
+pub const TLS_BURST_PAUSE: Duration = Duration::from_secs(1);
+
 /// A TLS record at most, with its header and what encryption may add in TLS 1.2.
 pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_PLAINTEXT_BYTES_MAX + 2048;
 

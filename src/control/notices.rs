@@ -16,6 +16,7 @@ use crate::config::format_duration;
 use crate::limits::NOTICE_INTERVAL;
 use crate::sys;
 use crate::telemetry::{ConnectError, Notice};
+use crate::tls::session::Failure;
 
 /// Logs notices for as long as the process lives.
 pub(super) async fn log(registry: Rc<RefCell<Registry>>) -> Result<(), Error> {
@@ -53,6 +54,9 @@ fn report(notice: &Notice, registry: &Registry, throttle: &mut Throttle) {
             Key(Trouble::AcceptPaused(*errno), listener.to_string())
         }
         Notice::OutOfPorts { server } => Key(Trouble::OutOfPorts, full_name(server)),
+        Notice::ServerTls { server, failure } => {
+            Key(Trouble::ServerTls(failure.clone()), full_name(server))
+        }
         Notice::LimitReached { listener } => Key(Trouble::LimitReached, listener.to_string()),
     };
     if throttle.admits(&key, Instant::now()) {
@@ -88,6 +92,17 @@ fn remedy(errno: i32) -> &'static str {
     }
 }
 
+/// What the operator can do when a server's TLS fails in this way.
+fn tls_remedy(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Certificate(_) => {
+            "; tls.ca_file of the pool names who may have signed it, server_name whose it has to be"
+        }
+        Failure::NotTls => "; is it spoken on this port? without [pool.tls] plain text is",
+        _ => "",
+    }
+}
+
 fn full_name(server: &Server) -> String {
     let (pool, name) = (server.pool(), server.name());
     format!("server {pool}/{name} ({})", server.address())
@@ -98,22 +113,23 @@ fn full_name(server: &Server) -> String {
 struct Key(Trouble, String);
 
 /// What can be reported thousands of times a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Trouble {
     /// With the operating system's error number.
     AcceptPaused(i32),
     LimitReached,
     OutOfPorts,
+    ServerTls(Box<Failure>),
 }
 
 impl Key {
     fn describe(&self) -> String {
         let place = &self.1;
-        match self.0 {
+        match &self.0 {
             Trouble::AcceptPaused(errno) => format!(
                 "listener {place}: accepting pauses: {}{}",
-                io::Error::from_raw_os_error(errno),
-                remedy(errno)
+                io::Error::from_raw_os_error(*errno),
+                remedy(*errno)
             ),
             Trouble::LimitReached => format!(
                 "listener {place}: max_connections is reached, of the listener or in total; \
@@ -122,6 +138,12 @@ impl Key {
             Trouble::OutOfPorts => format!(
                 "{place}: no source port is left towards it; widen net.ipv4.ip_local_port_range"
             ),
+            Trouble::ServerTls(failure) => {
+                format!(
+                    "{place}: the TLS handshake failed: {failure}{}",
+                    tls_remedy(failure)
+                )
+            }
         }
     }
 }

@@ -10,7 +10,8 @@ use super::{LoadedTls, Registry, TlsState};
 use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
 use crate::telemetry::{
-    ConnectError, LoginFailure, PrimaryOnly, Reason, RouteReason, Rung, Target, Who,
+    ConnectError, HandshakeFailure, LoginFailure, PrimaryOnly, Reason, RouteReason, Rung, Target,
+    Who,
 };
 use crate::worker::{
     Listener, ListeningSocket, MysqlRoute, MysqlSettings, Route, RouteTls, Shared, Snapshot,
@@ -93,6 +94,9 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
         listener.counters(0).bytes[1]
             .discarded(Reason::Reset)
             .add(1);
+        let tls = &listener.counters(0).tls;
+        tls.full.add(1);
+        tls.failures(HandshakeFailure::NotTls).add(1);
         let mysql = &listener.counters(0).mysql;
         mysql
             .statements(Target::Replica, RouteReason::PlainRead)

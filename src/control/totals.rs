@@ -5,9 +5,9 @@
 
 use crate::balance::Server;
 use crate::telemetry::{
-    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, Histogram, HistogramSnapshot,
-    LoginFailure, MysqlCounters, PrimaryOnly, Reason, RouteReason, Rung, SESSION_TIME_BOUNDS_US,
-    STATEMENT_TIME_BOUNDS_US, Target, Who,
+    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, HandshakeFailure, Histogram,
+    HistogramSnapshot, ListenerCounters, LoginFailure, MysqlCounters, PrimaryOnly, Reason,
+    RouteReason, Rung, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US, Target, Who,
 };
 use crate::worker::Listener;
 
@@ -124,18 +124,22 @@ impl MysqlTotals {
         };
         let mut statements = Vec::new();
         for &target in Target::ALL {
-            let happened = happened(listener, RouteReason::ALL, |mysql, reason| {
-                mysql.statements(target, reason)
+            let happened = happened(listener, RouteReason::ALL, |counters, reason| {
+                counters.mysql.statements(target, reason)
             });
             let happened = happened.into_iter();
             statements.extend(happened.map(|(reason, count)| (target, reason, count)));
         }
         Self {
             statements,
-            logins: happened(listener, Rung::ALL, MysqlCounters::logins),
-            primary_only: happened(listener, PrimaryOnly::ALL, MysqlCounters::primary_only),
-            login_failures: happened(listener, LoginFailure::ALL, MysqlCounters::login_failures),
-            pinned: happened(listener, RouteReason::ALL, MysqlCounters::pinned),
+            logins: happened(listener, Rung::ALL, |c, rung| c.mysql.logins(rung)),
+            primary_only: happened(listener, PrimaryOnly::ALL, |c, why| {
+                c.mysql.primary_only(why)
+            }),
+            login_failures: happened(listener, LoginFailure::ALL, |c, why| {
+                c.mysql.login_failures(why)
+            }),
+            pinned: happened(listener, RouteReason::ALL, |c, why| c.mysql.pinned(why)),
             replays: sum(|mysql| &mysql.replays),
             detached_replicas: sum(|mysql| &mysql.detached_replicas),
             gtid_timeouts: sum(|mysql| &mysql.gtid_timeouts),
@@ -143,15 +147,45 @@ impl MysqlTotals {
     }
 }
 
+/// What all workers have counted about a listener's TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TlsTotals {
+    pub(super) full: u64,
+    pub(super) resumed: u64,
+    /// Those that have happened, in the order of the enum.
+    pub(super) failures: Vec<(HandshakeFailure, u64)>,
+    /// By [`Direction`].
+    pub(super) truncated: [u64; 2],
+}
+
+impl TlsTotals {
+    pub(super) fn of(listener: &Listener) -> Self {
+        let mut totals = Self {
+            failures: happened(listener, HandshakeFailure::ALL, |c, why| {
+                c.tls.failures(why)
+            }),
+            ..Self::default()
+        };
+        for worker in listener.all_counters() {
+            totals.full += worker.tls.full.get();
+            totals.resumed += worker.tls.resumed.get();
+            for direction in Direction::ALL.iter().map(|direction| direction.index()) {
+                totals.truncated[direction] += worker.tls.truncated[direction].get();
+            }
+        }
+        totals
+    }
+}
+
 /// The counts of labels, over all workers, that are not zero.
 fn happened<L: Copy>(
     listener: &Listener,
     labels: &[L],
-    counter: impl Fn(&MysqlCounters, L) -> &Counter,
+    counter: impl Fn(&ListenerCounters, L) -> &Counter,
 ) -> Vec<(L, u64)> {
     let counts = labels.iter().map(|&label| {
         let workers = listener.all_counters();
-        let counts = workers.map(|worker| counter(&worker.mysql, label).get());
+        let counts = workers.map(|worker| counter(worker, label).get());
         (label, counts.sum())
     });
     counts.filter(|&(_, count)| count > 0).collect()

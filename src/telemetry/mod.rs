@@ -8,6 +8,7 @@ mod mysql;
 mod reason;
 mod record;
 mod stats;
+mod tls;
 
 pub use counter::{Counter, Histogram, HistogramSnapshot};
 pub use mysql::{LoginFailure, MysqlCounters, PrimaryOnly, Rung, Target};
@@ -17,3 +18,4 @@ pub use stats::{
     CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US,
     ServerCounters, WorkerCounters,
 };
+pub use tls::{HandshakeFailure, TlsCounters, TlsRecord};

@@ -46,6 +46,8 @@ labels! {
 labels! {
     /// How far a session had come when it ended.
     Phase {
+        /// A client had not finished its TLS handshake, or not named its server.
+        Handshake => "handshake",
         /// No server had been reached.
         Connect => "connect",
         /// A MySQL client had not logged in.
@@ -114,6 +116,14 @@ labels! {
         ServerLost => "server_lost",
         /// A server did not keep to the MySQL protocol.
         ProtocolViolation => "protocol_violation",
+        /// A TLS handshake failed, or was broken off.
+        TlsHandshake => "tls_handshake",
+        /// A TLS client had not finished its handshake within `tls.handshake_timeout`.
+        TlsHandshakeTimeout => "tls_handshake_timeout",
+        /// What a client sent to a TLS listener is not TLS.
+        NotTls => "not_tls",
+        /// What a peer sent in a TLS session cannot be decrypted, or breaks the protocol.
+        TlsBroken => "tls_broken",
         /// An operation failed in a way that is not expected: a fault of ringway's.
         Internal => "internal",
     }
@@ -135,6 +145,9 @@ labels! {
         /// The host refused the attempt (a firewall rule, a missing permission): not the server's
         /// fault.
         Denied => "denied",
+        /// The server's side of a TLS handshake failed: no TLS, nothing in common, or a certificate
+        /// that is not accepted.
+        Tls => "tls",
         /// Anything else.
         Other => "other",
     }
@@ -245,7 +258,7 @@ impl ConnectError {
     /// Whether the failure speaks against the server and counts towards `max_fails`.
     pub const fn blames_server(self) -> bool {
         match self {
-            Self::Refused | Self::Reset | Self::Timeout | Self::Unreachable => true,
+            Self::Refused | Self::Reset | Self::Timeout | Self::Unreachable | Self::Tls => true,
             Self::OutOfPorts | Self::Denied | Self::Other => false,
         }
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::reason::{ConnectError, Phase, Reason, Who};
+use super::tls::TlsRecord;
 use crate::balance::Server;
+use crate::tls::session::Failure;
 
 /// One session, told when it is over.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct SessionRecord {
     pub reason: Reason,
     /// The configuration generation that accepted it.
     pub generation: u64,
+    /// What the client's TLS is; `None`: it has none, or had not finished its handshake.
+    pub tls: Option<Box<TlsRecord>>,
 }
 
 /// Something rare that belongs in the process's log.
@@ -65,6 +69,13 @@ pub enum Notice {
     OutOfPorts {
         /// Towards which one.
         server: Arc<Server>,
+    },
+    /// A TLS handshake with a server failed.
+    ServerTls {
+        /// With which one.
+        server: Arc<Server>,
+        /// What was wrong.
+        failure: Box<Failure>,
     },
     /// A limit on sessions was reached; clients wait in the kernel's backlog.
     LimitReached {

@@ -4,6 +4,7 @@
 use super::counter::{Counter, Histogram};
 use super::mysql::MysqlCounters;
 use super::reason::{ConnectError, Reason, Who};
+use super::tls::TlsCounters;
 
 /// Upper bounds of the connect-time histogram, in microseconds: from a neighbour on the same host
 /// to the longest timeout anyone sets.
@@ -78,6 +79,8 @@ pub struct ListenerCounters {
     pub session_time_us: Histogram<14>,
     /// Of its MySQL sessions; nothing where it has none.
     pub mysql: MysqlCounters,
+    /// Of its TLS; nothing where it has none.
+    pub tls: TlsCounters,
 }
 
 impl Default for ListenerCounters {
@@ -88,6 +91,7 @@ impl Default for ListenerCounters {
             bytes: Default::default(),
             session_time_us: Histogram::new(&SESSION_TIME_BOUNDS_US),
             mysql: MysqlCounters::default(),
+            tls: TlsCounters::default(),
         }
     }
 }

@@ -111,7 +111,7 @@ pub struct Agreement {
 }
 
 /// Why a connection failed.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The peer said so.
     #[error("the peer refused: {0}")]

@@ -303,7 +303,13 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn enter_gates(&mut self, id: usize) -> bool {
-        let listener = &self.acceptors[id].route.listener;
+        let route = Rc::clone(&self.acceptors[id].route);
+        let listener = &route.listener;
+        if let Some(tls) = &route.tls
+            && !self.may_shake_hands(tls.handshakes_max)
+        {
+            return false;
+        }
         if !listener.gate.enter_or_wait(self.index) {
             return false;
         }
@@ -322,10 +328,13 @@ impl<K: Kernel> Worker<K> {
             session.client_address = self.kernel.peer(client).map(Box::new);
         }
         let slot = self.sessions.insert(session);
-        if self.sessions[slot].route.mysql.is_none() {
-            self.try_next_server(slot);
-        } else {
+        let route = &self.sessions[slot].route;
+        if route.mysql.is_some() {
             self.begin_conversation(slot);
+        } else if route.tls.is_some() {
+            self.begin_handshake(slot);
+        } else {
+            self.try_next_server(slot);
         }
         self.arm_receive(slot, CLIENT, false);
         self.settle(slot);

@@ -38,7 +38,8 @@ impl Buffers {
     /// # Errors
     /// When the address space for it is refused.
     pub(super) fn new(count: usize) -> io::Result<Self> {
-        let count = count.clamp(RING_BUFFERS.into(), BUFFERS_MAX);
+        // Twice what may be on offer, so that there is always one for the worker itself.
+        let count = count.clamp(2 * usize::from(RING_BUFFERS), BUFFERS_MAX);
         Ok(Self {
             memory: Pages::zeroed(count * BUFFER_BYTES as usize)?,
             ring: Pages::zeroed(usize::from(RING_BUFFERS) * size_of::<BufRingEntry>())?,
@@ -65,6 +66,14 @@ impl Buffers {
         );
         self.available[word] &= !bit;
         self.offered -= 1;
+    }
+
+    /// A buffer that is not on offer: it is held until released.
+    pub(super) fn take_idle(&mut self) -> Option<BufferId> {
+        let id = self.idle.pop()?;
+        let (word, bit) = bit(id);
+        self.available[word] &= !bit;
+        Some(id)
     }
 
     /// Takes a held buffer back.
@@ -134,17 +143,35 @@ impl Buffers {
 
     /// The bytes of a chunk, to be written over. No operation may be in flight on its buffer.
     pub(super) fn bytes_mut(&mut self, chunk: Chunk) -> &mut [u8] {
+        let address = self.held(chunk);
+        // SAFETY: the range lies in one buffer (checked above), which a session holds (checked
+        // above), so the kernel does not receive into it; the caller has no send in flight on it.
+        // The borrow of `self` keeps everybody else away.
+        unsafe { std::slice::from_raw_parts_mut(address, chunk.len()) }
+    }
+
+    /// The bytes of two chunks that share none, to be written over. Nobody else may be reading or
+    /// writing them.
+    pub(super) fn pair_mut(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]) {
+        assert_ne!(first.buffer, second.buffer);
+        let addresses = (self.held(first), self.held(second));
+        // SAFETY: as in `bytes_mut`, for both. They lie in different buffers (checked above), and
+        // the borrow of `self` lasts as long as both.
+        let first = unsafe { std::slice::from_raw_parts_mut(addresses.0, first.len()) };
+        // SAFETY: see above.
+        let second = unsafe { std::slice::from_raw_parts_mut(addresses.1, second.len()) };
+        (first, second)
+    }
+
+    /// Where a chunk begins that lies in a held buffer.
+    fn held(&self, chunk: Chunk) -> *mut u8 {
         let (word, bit) = bit(chunk.buffer);
         assert!(
             self.available[word] & bit == 0,
             "only a held buffer is written"
         );
-        assert!(u32::from(chunk.end) <= BUFFER_BYTES);
-        let address = self.address(chunk.buffer, chunk.start);
-        // SAFETY: the range lies in one buffer (checked above), which a session holds (checked
-        // above), so the kernel does not receive into it; the caller has no send in flight on it.
-        // The borrow of `self` keeps everybody else away.
-        unsafe { std::slice::from_raw_parts_mut(address, chunk.len()) }
+        assert!(chunk.start <= chunk.end && u32::from(chunk.end) <= BUFFER_BYTES);
+        self.address(chunk.buffer, chunk.start)
     }
 
     /// See [`Kernel::append`](super::kernel::Kernel::append).

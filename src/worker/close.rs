@@ -40,6 +40,7 @@ impl<K: Kernel> Worker<K> {
     /// Cancels what is in flight on a connection and drops what was not sent.
     pub(super) fn cancel_leg(&mut self, slot: u32, leg: usize) {
         self.discard(slot, leg);
+        self.discard_inbound(slot, leg);
         self.discard_pipe(slot, leg);
         let state = self.sessions[slot].leg(leg);
         // Of a socket that is closed already, answers to cancellations may still come.
@@ -65,7 +66,7 @@ impl<K: Kernel> Worker<K> {
         let session = &mut self.sessions[slot];
         session.set_end(peer_of(stream), reason);
         session.intake(stream).source = Source::Lost;
-        let connecting = session.stage == Stage::Connecting;
+        let connecting = matches!(session.stage, Stage::Handshake | Stage::Connecting);
         let both_gone = session.outlet(stream).sink == Sink::Broken;
         if connecting || both_gone {
             return self.end(slot, peer_of(stream), reason);
@@ -181,12 +182,15 @@ impl<K: Kernel> Worker<K> {
 
     /// Drops what waits to be sent to a leg's peer, except for what a send in flight reads.
     pub(super) fn discard(&mut self, slot: u32, leg: usize) {
-        let outlet = &mut self.sessions[slot].leg_mut(leg).outlet;
+        let session = &mut self.sessions[slot];
+        let encrypted = session.is_encrypted(leg);
+        let outlet = &mut session.leg_mut(leg).outlet;
         let kernel = &mut self.kernel;
-        let keep = u8::from(outlet.sending);
+        let keep = u8::from(outlet.sending && !encrypted);
         outlet
             .chunks
             .truncate(keep, |buffer| kernel.release(buffer));
+        self.discard_sealed(slot, leg);
     }
 
     /// Gives up the pipe that a leg's peer is read through, with what is in it.
@@ -207,9 +211,11 @@ impl<K: Kernel> Worker<K> {
         let legs = self.sessions[slot].leg_indices();
         for leg in legs.clone() {
             self.discard(slot, leg);
+            self.discard_inbound(slot, leg);
             self.discard_pipe(slot, leg);
             self.give_place_back(slot, leg);
         }
+        self.leave_handshake(slot);
         self.end_conversation(slot);
         let mut session = self.sessions.remove(slot);
         let end = session
@@ -274,6 +280,10 @@ impl<K: Kernel> Worker<K> {
             phase: end.phase,
             reason: end.reason,
             generation: route.generation,
+            tls: session
+                .encryption
+                .as_ref()
+                .and_then(|tls| tls.agreed.clone()),
         };
         if self.shared.records.push(record) {
             self.records_pushed = true;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::event_loop::Worker;
 use super::kernel::{Farewell, Fd, Kernel};
-use super::session::{IN, REPLICA, SERVER, Stage};
+use super::session::{IN, REPLICA, SERVER, Session, Stage};
 use super::token::Op;
 use crate::balance::{Failure, NoServer, Role};
 use crate::limits::TUNE_AFTER;
@@ -60,8 +60,7 @@ impl<K: Kernel> Worker<K> {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
         session.tried.pop();
-        let overall_ms = session.accepted_us / 1000 + session.route.timeouts.connect_deadline_ms;
-        if now_ms >= overall_ms {
+        if now_ms >= session.connect_until_ms() {
             return self.unreachable(slot, Who::Ringway, reason);
         }
         let token = self.sessions.token(Op::Connect, SERVER, slot);
@@ -76,9 +75,8 @@ impl<K: Kernel> Worker<K> {
         session.legs[SERVER].socket = socket;
         session.try_began_us = now_us;
         session.connect_expired = false;
-        let timeouts = &session.route.timeouts;
-        let overall_ms = session.accepted_us / 1000 + timeouts.connect_deadline_ms;
-        session.deadline_ms = (now_ms + timeouts.connect_ms).min(overall_ms);
+        let connect_ms = session.route.timeouts.connect_ms;
+        session.deadline_ms = (now_ms + connect_ms).min(session.connect_until_ms());
         let route = Rc::clone(&session.route);
         let token = self.launch(Op::Connect, SERVER, slot);
         self.kernel.connect(socket, route.address(member), token);
@@ -99,46 +97,59 @@ impl<K: Kernel> Worker<K> {
                 .kernel
                 .is_connected(self.sessions[slot].legs[SERVER].socket) =>
             {
-                return self.connected(slot);
+                return self.reached(slot);
             }
             0 => -libc::EHOSTUNREACH,
             result => result,
         };
         let session = &self.sessions[slot];
-        let member = session.legs[SERVER]
-            .member
-            .expect("a connecting session has chosen a member");
+        if let Some(reason) = shortage(-result) {
+            self.close_try(slot);
+            return self.wait_for_better_times(slot, -result, reason);
+        }
         let error = if session.connect_expired {
             ConnectError::Timeout
         } else {
             classify(-result)
         };
-        let shortage = shortage(-result);
-        if shortage.is_none() {
-            let counters = session.route.server_counters(member);
-            counters.connect_failures(error).add(1);
-            self.note_failure(slot, member, error);
-        }
-        self.give_place_back(slot, SERVER);
-        let socket = std::mem::replace(&mut self.sessions[slot].legs[SERVER].socket, Fd::NONE);
-        self.kernel.close(socket, Farewell::Reset);
-        if let Some(reason) = shortage {
-            return self.wait_for_better_times(slot, -result, reason);
-        }
+        self.try_failed(slot, error);
+    }
+
+    /// A server could not be connected to: tries another one, as far as that is allowed.
+    pub(super) fn try_failed(&mut self, slot: u32, error: ConnectError) {
+        let session = &self.sessions[slot];
+        let member = session.chosen_member();
+        let counters = session.route.server_counters(member);
+        counters.connect_failures(error).add(1);
+        self.note_failure(slot, member, error);
+        self.close_try(slot);
         self.sessions[slot].connect_error = Some(error);
         if self.may_try_again(slot) {
             self.try_next_server(slot);
         }
     }
 
-    fn connected(&mut self, slot: u32) {
+    fn close_try(&mut self, slot: u32) {
+        self.give_place_back(slot, SERVER);
+        let socket = std::mem::replace(&mut self.sessions[slot].legs[SERVER].socket, Fd::NONE);
+        self.kernel.close(socket, Farewell::Reset);
+    }
+
+    /// A server has taken the connection.
+    fn reached(&mut self, slot: u32) {
+        let member = self.sessions[slot].chosen_member();
+        if !self.begin_server_handshake(slot, member) {
+            self.connected(slot);
+        }
+    }
+
+    /// A server can be sent to.
+    pub(super) fn connected(&mut self, slot: u32) {
         let now_us = self.kernel.now_us();
         let session = &mut self.sessions[slot];
-        let member = session.legs[SERVER]
-            .member
-            .expect("a connecting session has chosen a member");
+        let member = session.chosen_member();
         let try_us = now_us.saturating_sub(session.try_began_us);
-        let connect_us = now_us.saturating_sub(session.accepted_us);
+        let connect_us = now_us.saturating_sub(session.looking_since_us);
         session.connect_us = Some(u32::try_from(connect_us).unwrap_or(u32::MAX));
         session.stage = Stage::Relaying;
         session.progress_ms = now_us / 1000;
@@ -167,6 +178,10 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         session.connect_expired = true;
+        if session.is_encrypted(SERVER) {
+            // It has connected, and not finished its handshake.
+            return self.server_handshake_failed(slot, ConnectError::Timeout);
+        }
         let target = self.sessions.token(Op::Connect, SERVER, slot);
         let token = self.launch(Op::Cancel, SERVER, slot);
         self.kernel.cancel(target, token);
@@ -175,7 +190,8 @@ impl<K: Kernel> Worker<K> {
     /// When a relaying session's server socket is to be tuned.
     pub(super) fn tune_at_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
-        let connected_us = session.accepted_us + u64::from(session.connect_us.unwrap_or(0));
+        let connect_us = u64::from(session.connect_us.unwrap_or(0));
+        let connected_us = session.looking_since_us + connect_us;
         connected_us / 1000 + TUNE_AFTER.as_millis() as u64
     }
 
@@ -201,8 +217,7 @@ impl<K: Kernel> Worker<K> {
         let now_ms = self.now_ms();
         let session = &self.sessions[slot];
         let route = &session.route;
-        let overall_ms = session.accepted_us / 1000 + route.timeouts.connect_deadline_ms;
-        if now_ms >= overall_ms {
+        if now_ms >= session.connect_until_ms() {
             self.unreachable(slot, Who::Server, Reason::ConnectDeadline);
             return false;
         }
@@ -247,6 +262,20 @@ impl<K: Kernel> Worker<K> {
         if let Some(member) = session.leg_mut(leg).member.take() {
             session.route.server(member).release();
         }
+    }
+}
+
+impl Session {
+    /// When no further server is tried.
+    fn connect_until_ms(&self) -> u64 {
+        self.looking_since_us / 1000 + self.route.timeouts.connect_deadline_ms
+    }
+
+    /// The member of the pool that is being connected to.
+    fn chosen_member(&self) -> u16 {
+        self.legs[SERVER]
+            .member
+            .expect("a connecting session has chosen a member")
     }
 }
 

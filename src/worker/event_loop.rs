@@ -50,6 +50,12 @@ pub(crate) struct Worker<K> {
     /// Where the next round through the acceptors starts.
     pub(super) first_served: usize,
     pub(super) draining: bool,
+    /// TLS handshakes of clients that are going on.
+    pub(super) handshakes: u32,
+    /// Whether somebody waits for one of them to end.
+    pub(super) handshake_wanted: bool,
+    /// Whether one of them has ended in this turn.
+    pub(super) handshake_ended: bool,
     generation: u64,
     wake: Fd,
     completions: Vec<Completion>,
@@ -86,6 +92,9 @@ impl<K: Kernel> Worker<K> {
             postponed_until_ms: 0,
             first_served: 0,
             draining: false,
+            handshakes: 0,
+            handshake_wanted: false,
+            handshake_ended: false,
             generation: 0,
             wake,
             completions: Vec::new(),
@@ -130,6 +139,7 @@ impl<K: Kernel> Worker<K> {
         self.feed_starved();
         self.take_up_postponed();
         self.fire_timers();
+        self.admit_handshakes();
         self.show_gauges();
         if std::mem::take(&mut self.records_pushed) {
             self.shared.records.flush();
@@ -196,6 +206,9 @@ impl<K: Kernel> Worker<K> {
         }
         if self.sessions[slot].mysql.is_some() {
             self.settle_legs(slot);
+        }
+        if self.sessions[slot].encryption.is_some() {
+            self.settle_server(slot);
         }
         self.settle(slot);
     }

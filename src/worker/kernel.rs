@@ -141,6 +141,12 @@ pub(crate) trait Kernel {
     /// chunk. `from` stays the caller's.
     fn append(&mut self, to: Chunk, from: Chunk) -> Chunk;
 
+    /// A buffer of the pool for bytes of the worker's own. `None`: all are in use or on offer.
+    fn take_buffer(&mut self) -> Option<BufferId>;
+
+    /// The bytes of two chunks that do not share any, under the conditions of [`Kernel::bytes`].
+    fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]);
+
     /// Gives a buffer back to the pool.
     fn release(&mut self, buffer: BufferId);
 

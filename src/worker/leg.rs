@@ -12,7 +12,7 @@ use crate::telemetry::{Reason, Who};
 impl<K: Kernel> Worker<K> {
     /// Starts to receive from a leg's peer.
     pub(super) fn arm_receive(&mut self, slot: u32, leg: usize, expect_data: bool) {
-        if !self.takes_bytes(slot, leg) {
+        if !self.takes_bytes(slot, leg) || !self.may_take_ciphertext(slot, leg) {
             return;
         }
         let peer = self.sessions[slot].leg_mut(leg);
@@ -47,21 +47,16 @@ impl<K: Kernel> Worker<K> {
                 start: 0,
                 end: completion.result.max(0) as u16,
             };
-            self.count_received(slot, leg, chunk.len() as u64);
-            if chunk.len() > 0 && self.takes_bytes(slot, leg) {
-                self.take_received(slot, leg, chunk);
-            } else {
-                self.kernel.release(buffer);
-            }
+            self.take_from_wire(slot, leg, chunk);
         }
         match self.sessions[slot].stage {
             Stage::Closing => return,
             // Nobody reads on before there is a server: the client is watched instead.
             Stage::Connecting if !completion.more => self.reschedule(slot),
-            Stage::Connecting | Stage::Relaying | Stage::Resetting => {}
+            Stage::Handshake | Stage::Connecting | Stage::Relaying | Stage::Resetting => {}
         }
         match -completion.result {
-            0 => self.source_finished(slot, leg),
+            0 => self.stream_ended(slot, leg),
             error if error < 0 => {}
             libc::ECANCELED | libc::EAGAIN | libc::EINTR => {}
             libc::ENOBUFS => {
@@ -79,7 +74,36 @@ impl<K: Kernel> Worker<K> {
         self.go_on_reading(slot, leg);
     }
 
-    /// Sends a chunk to a leg's peer, which is the first of its outlet.
+    /// Bytes have come, as the network brought them.
+    fn take_from_wire(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        if self.sessions[slot].stage == Stage::Handshake && !self.read_hello(slot, chunk) {
+            return self.kernel.release(chunk.buffer);
+        }
+        if self.sessions[slot].is_encrypted(leg) {
+            return self.take_ciphertext(slot, leg, chunk);
+        }
+        self.count_received(slot, leg, chunk.len() as u64);
+        if chunk.len() > 0 && self.takes_bytes(slot, leg) {
+            self.take_received(slot, leg, chunk);
+        } else {
+            self.kernel.release(chunk.buffer);
+        }
+    }
+
+    /// A leg's peer has sent FIN.
+    fn stream_ended(&mut self, slot: u32, leg: usize) {
+        let session = &self.sessions[slot];
+        if session.stage == Stage::Handshake {
+            self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
+        } else if session.is_encrypted(leg) {
+            self.ciphertext_ended(slot, leg);
+        } else {
+            self.source_finished(slot, leg);
+        }
+    }
+
+    /// Sends a chunk to a leg's peer, which is the first of its outlet, or the ciphertext of what
+    /// was.
     pub(super) fn send_chunk(&mut self, slot: u32, leg: usize, chunk: Chunk) {
         // A peer that has sent FIN is ready for anything, as the ring sees it: it would try in vain
         // until there is room, and then block a thread of its own.
@@ -171,6 +195,9 @@ impl<K: Kernel> Worker<K> {
 
     /// The first `sent` bytes of what an outlet holds have been sent.
     fn consume(&mut self, slot: u32, leg: usize, sent: usize) {
+        if self.sessions[slot].is_encrypted(leg) {
+            return self.consume_sealed(slot, leg, sent);
+        }
         self.count_sent(slot, leg, sent as u64);
         self.counters().copy_bytes.add(sent as u64);
         let outlet = &mut self.sessions[slot].leg_mut(leg).outlet;

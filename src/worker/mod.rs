@@ -28,6 +28,7 @@ mod slab;
 mod snapshot;
 mod timeouts;
 mod timer;
+mod tls;
 mod token;
 
 use std::io;

@@ -375,6 +375,14 @@ impl Kernel for Uring {
         self.buffers.append(to, from)
     }
 
+    fn take_buffer(&mut self) -> Option<BufferId> {
+        self.buffers.take_idle()
+    }
+
+    fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]) {
+        self.buffers.pair_mut(first, second)
+    }
+
     fn release(&mut self, buffer: BufferId) {
         self.buffers.release(buffer);
     }

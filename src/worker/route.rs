@@ -4,15 +4,17 @@
 //! It holds no listening socket: sessions keep their route, and a removed listener's sockets must
 //! close while its sessions go on.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use socket2::SockAddr;
 
 use super::kernel::Tuning;
-use super::snapshot::{Listener, MysqlRoute, Route};
+use super::snapshot::{Destination, Listener, MysqlRoute, Route};
 use crate::balance::{Member, Pool, Server};
 use crate::config::Address;
 use crate::telemetry::{ListenerCounters, ServerCounters};
+use crate::tls::policy::{ListenerPolicy, PoolPolicy};
 
 /// Shared by the worker's sessions that came through it; lives until the last of them has ended.
 pub(super) struct LocalRoute {
@@ -20,13 +22,19 @@ pub(super) struct LocalRoute {
     pub(super) pool: Arc<Pool>,
     /// How its statements are split; `None`: bytes are relayed as they are.
     pub(super) mysql: Option<Arc<MysqlRoute>>,
+    /// What is done about clients' TLS; `None`: nothing.
+    pub(super) tls: Option<Arc<ListenerPolicy>>,
+    /// How the pool's servers are spoken to; `None`: in plain text.
+    pub(super) server_tls: Option<Arc<PoolPolicy>>,
+    /// Where a session goes instead that a rule of `tls` finds.
+    pub(super) by_rule: Box<[Rc<Self>]>,
     /// The configuration generation that it belongs to.
     pub(super) generation: u64,
     pub(super) timeouts: Timeouts,
     pub(super) tuning: Tuning,
     /// By member of the pool.
     addresses: Box<[SockAddr]>,
-    worker: usize,
+    pub(super) worker: usize,
 }
 
 /// A pool's timeouts, in milliseconds.
@@ -40,17 +48,36 @@ pub(super) struct Timeouts {
 
 impl LocalRoute {
     pub(super) fn new(route: &Arc<Route>, worker: usize) -> Self {
-        let settings = route.pool.settings();
+        let main = Destination {
+            pool: Arc::clone(&route.pool),
+            tls: route.tls.pool.clone(),
+        };
+        let by_rule = route.tls.by_rule.iter().map(|destination| {
+            let local = Self::to(route, destination, Box::default(), worker);
+            Rc::new(local)
+        });
+        Self::to(route, &main, by_rule.collect(), worker)
+    }
+
+    /// The route to one of the listener's pools.
+    fn to(
+        route: &Route,
+        destination: &Destination,
+        by_rule: Box<[Rc<Self>]>,
+        worker: usize,
+    ) -> Self {
+        let pool = &destination.pool;
+        let settings = pool.settings();
         let ms = |duration: std::time::Duration| duration.as_millis() as u64;
-        let addresses = route
-            .pool
-            .members()
-            .iter()
-            .map(|m| sock_addr(m.server.address()));
+        let members = pool.members().iter();
+        let addresses = members.map(|member| sock_addr(member.server.address()));
         Self {
             listener: Arc::clone(&route.listener),
-            pool: Arc::clone(&route.pool),
+            pool: Arc::clone(pool),
             mysql: route.mysql.clone(),
+            tls: route.tls.listener.clone(),
+            server_tls: destination.tls.clone(),
+            by_rule,
             generation: route.generation,
             timeouts: Timeouts {
                 connect_ms: ms(settings.connect_timeout),

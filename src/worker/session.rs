@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::kernel::{BufferId, Chunk, Fd, Pipe};
 use super::mysql::Conversation;
 use super::route::LocalRoute;
+use super::tls::Encryption;
 use crate::balance::Tried;
 use crate::limits::{BUFFER_BYTES, CHUNKS_PER_DIRECTION};
 use crate::telemetry::{ConnectError, Phase, Reason, Who};
@@ -33,6 +34,8 @@ pub(super) struct Session {
     pub(super) legs: [Leg; 2],
     /// What makes it a MySQL session and not a relay.
     pub(super) mysql: Option<Box<Conversation>>,
+    /// What TLS adds to it.
+    pub(super) encryption: Option<Box<Encryption>>,
     pub(super) route: Rc<LocalRoute>,
     pub(super) stage: Stage,
     /// Whether the server's socket has its keepalive and user timeout.
@@ -51,9 +54,11 @@ pub(super) struct Session {
     /// Who finished sending first.
     pub(super) first_to_finish: Option<Who>,
     pub(super) accepted_us: u64,
+    /// Since when it has looked for a server.
+    pub(super) looking_since_us: u64,
     /// When the try to connect that is going on began, or the one that succeeded.
     pub(super) try_began_us: u64,
-    /// From the accept to the server's answer; `None` until there is one.
+    /// From the first try to the server's answer; `None` until there is one.
     pub(super) connect_us: Option<u32>,
     /// When bytes last moved, in either direction.
     pub(super) progress_ms: u64,
@@ -70,6 +75,8 @@ pub(super) struct Session {
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// The client is in its TLS handshake, or has not said yet which server it wants.
+    Handshake,
     /// Looking for a server that answers.
     Connecting,
     /// Bytes go both ways.
@@ -191,6 +198,7 @@ impl Session {
         Self {
             legs: [Leg::new(client), Leg::new(Fd::NONE)],
             mysql: None,
+            encryption: None,
             route,
             stage: Stage::Connecting,
             tuned: false,
@@ -202,6 +210,7 @@ impl Session {
             end: None,
             first_to_finish: None,
             accepted_us: now_us,
+            looking_since_us: now_us,
             try_began_us: now_us,
             connect_us: None,
             progress_ms: now_us / 1000,
@@ -290,16 +299,23 @@ impl Session {
         self.leg(stream).intake.waiting || self.leg(opposite(stream)).outlet.waiting
     }
 
+    /// Where the bytes of a leg's peer wait for whoever takes them.
+    pub(super) fn inbox(&mut self, leg: usize) -> &mut Chunks {
+        &mut self.outlet(leg).chunks
+    }
+
     /// Whether everything that a stream has received has been sent.
     #[inline]
     pub(super) fn is_flushed(&self, stream: usize) -> bool {
         self.legs[opposite(stream)].outlet.chunks.is_empty()
             && self.legs[stream].intake.pipe_bytes == 0
+            && !self.has_sealed(opposite(stream))
     }
 
     /// Which part of its life an end at this moment falls into.
     pub(super) fn phase(&self) -> Phase {
         match self.stage {
+            Stage::Handshake => Phase::Handshake,
             Stage::Connecting => Phase::Connect,
             _ if self
                 .mysql
@@ -395,6 +411,35 @@ impl Chunks {
         (self.len > 0).then(|| self.queue[usize::from(self.first)])
     }
 
+    /// The chunk that was added last.
+    #[inline]
+    pub(super) fn last(&self) -> Option<Chunk> {
+        let last = self.len.checked_sub(1)?;
+        Some(self.queue[self.at(last)])
+    }
+
+    /// So many bytes have been written behind the last chunk, into its own buffer.
+    pub(super) fn extend_last(&mut self, bytes: u16) {
+        if let Some(last) = self.len.checked_sub(1) {
+            let place = self.at(last);
+            self.queue[place].end += bytes;
+        }
+    }
+
+    /// Adds a chunk behind the last, in its own buffer.
+    ///
+    /// # Panics
+    /// When the queue is full. Whoever fills buffers one after the other needs fewer than it has.
+    pub(super) fn push_whole(&mut self, chunk: Chunk) {
+        assert!(
+            usize::from(self.len) < CHUNKS_PER_DIRECTION,
+            "a direction holds too much"
+        );
+        let place = self.at(self.len);
+        self.queue[place] = chunk;
+        self.len += 1;
+    }
+
     /// Adds a chunk behind the last. `append` copies it into the last one's buffer where it fits.
     /// Returns the buffer that is no longer needed, if it did.
     ///
@@ -413,13 +458,7 @@ impl Chunks {
                 return Some(chunk.buffer);
             }
         }
-        assert!(
-            usize::from(self.len) < CHUNKS_PER_DIRECTION,
-            "a direction holds too much"
-        );
-        let place = self.at(self.len);
-        self.queue[place] = chunk;
-        self.len += 1;
+        self.push_whole(chunk);
         None
     }
 

@@ -47,20 +47,6 @@ pub struct Route {
     pub tls: RouteTls,
 }
 
-impl Route {
-    /// Where a connection goes that asks for this host, in lower case, and offers these protocols
-    /// (or has agreed on one).
-    pub fn destination(&self, host: Option<&str>, alpn: &[impl AsRef<[u8]>]) -> Destination {
-        let policy = self.tls.listener.as_ref();
-        let rule = policy.and_then(|policy| policy.routes.find(host, alpn));
-        let by_rule = rule.and_then(|rule| self.tls.by_rule.get(rule));
-        by_rule.cloned().unwrap_or_else(|| Destination {
-            pool: Arc::clone(&self.pool),
-            tls: self.tls.pool.clone(),
-        })
-    }
-}
-
 /// TLS of a listener in one generation.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTls {

@@ -22,6 +22,7 @@ impl<K: Kernel> Worker<K> {
             return self.reschedule(slot);
         }
         match self.sessions[slot].stage {
+            Stage::Handshake => self.handshake_expired(slot),
             Stage::Connecting => self.look_at_connecting(slot),
             Stage::Relaying if self.sessions[slot].mysql.is_some() => {
                 self.look_at_conversation(slot);
@@ -36,6 +37,7 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn deadline_ms(&self, slot: u32) -> u64 {
         let session = &self.sessions[slot];
         match session.stage {
+            Stage::Handshake => session.deadline_ms,
             Stage::Connecting => session.deadline_ms.min(self.watch_at_ms(slot)),
             Stage::Relaying if session.mysql.is_some() => self.conversation_deadline_ms(slot),
             Stage::Relaying => {

@@ -179,6 +179,13 @@ metrics! {
         "Reads that went to the primary because the replica did not catch up within gtid_wait.";
     MYSQL_UNAUTHENTICATED = Gauge "ringway_mysql_unauthenticated_sessions" ["pool"]
         "Sessions that have not logged in yet.";
+    TLS_HANDSHAKES = Counter "ringway_tls_handshakes_total" ["listener", "kind"]
+        "TLS handshakes with clients: full, or resumed from an earlier session.";
+    TLS_HANDSHAKE_FAILURES = Counter
+        "ringway_tls_handshake_failures_total" ["listener", "reason"]
+        "TLS handshakes with clients that failed, by handshake failure.";
+    TLS_TRUNCATED = Counter "ringway_tls_truncated_total" ["listener", "direction"]
+        "Connections that ended without a close_notify: in is from clients, out is from servers.";
     STATEMENT_LOG_LINES = Counter "ringway_statement_log_lines_total" []
         "Statement-log lines written.";
     STATEMENT_LOG_LINES_DROPPED = Counter "ringway_statement_log_lines_dropped_total" []

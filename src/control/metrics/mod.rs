@@ -9,6 +9,7 @@ mod host;
 mod mysql;
 mod scrape;
 mod text;
+mod tls;
 
 pub use self::catalogue::{Kind, METRICS, Metric};
 pub(super) use self::host::{Host, Usage};

@@ -9,6 +9,7 @@ use super::catalogue::*;
 use super::host::Host;
 use super::mysql::scrape_mysql;
 use super::text::Exposition;
+use super::tls::scrape_tls;
 use crate::balance::{Health, Member, Role, Server};
 use crate::control::Registry;
 use crate::control::mysql::is_usable;
@@ -24,6 +25,7 @@ pub(in crate::control) fn render(registry: &Registry, host: &Host, ready: bool) 
     scrape_servers(&scrape, &mut extra, registry);
     scrape_workers(&scrape, registry);
     scrape_mysql(&scrape, &mut extra, registry);
+    scrape_tls(&scrape, registry);
     scrape_logs(&scrape, registry);
     scrape_configuration(&scrape, registry, ready);
     scrape_process(&scrape, &mut extra, registry, host);
@@ -123,8 +125,8 @@ fn scrape_listener(scrape: &Scrape, extra: &mut Exposition, listener: &Listener)
     extra.histogram_us(&SESSION_SECONDS, &[name], &totals.session_time_us);
 }
 
-/// The endings that are told before the first of them has happened. All 68 pairs of each listener
-/// would be noise; none at all would leave dashboards without a series.
+/// The endings that are told before the first of them has happened. All pairs of each listener would
+/// be noise; none at all would leave dashboards without a series.
 fn is_common(who: Who, reason: Reason) -> bool {
     reason == Reason::Finished && matches!(who, Who::Client | Who::Server)
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::control::{documented, testing};
 use crate::telemetry::{
-    ConnectError, Direction, LoginFailure, Phase, PrimaryOnly, Reason, RouteReason, Rung, Target,
-    Who,
+    ConnectError, Direction, HandshakeFailure, LoginFailure, Phase, PrimaryOnly, Reason,
+    RouteReason, Rung, Target, Who,
 };
 
 #[test]
@@ -42,6 +42,8 @@ fn the_document_has_every_label_of_the_enums() {
     );
     let errors = labels(ConnectError::ALL, ConnectError::as_str);
     assert_eq!(documented::names("Connect errors"), errors);
+    let failures = labels(HandshakeFailure::ALL, HandshakeFailure::as_str);
+    assert_eq!(documented::names("Handshake failures"), failures);
     let routes = labels(RouteReason::ALL, RouteReason::as_str);
     assert_eq!(documented::names("Route reasons"), routes);
     let targets = labels(Target::ALL, Target::as_str);

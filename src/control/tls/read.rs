@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
     }
 
     fn authorities(&mut self, owner: &Owner, ca: &FileAt) -> Read<Trust> {
-        self.parsed(owner, "CA file", ca, |file| Trust::read(file))
+        self.parsed(owner, "CA file", ca, Trust::read)
     }
 
     fn system_trust(&mut self, owner: &Owner, position: Position) -> Read<Trust> {

@@ -31,6 +31,12 @@ struct Line<'a> {
     phase: &'static str,
     reason: &'static str,
     generation: u64,
+    tls_version: Option<&'static str>,
+    tls_cipher: Option<&'static str>,
+    tls_alpn: Option<&'a str>,
+    tls_resumed: Option<bool>,
+    tls_server_name: Option<&'a str>,
+    tls_subject: Option<&'a str>,
 }
 
 impl LogRecord for SessionRecord {
@@ -54,6 +60,7 @@ impl<'a> Line<'a> {
     fn of(record: &'a SessionRecord) -> Self {
         let [input, output] = [Direction::In.index(), Direction::Out.index()];
         let server = record.server.as_deref();
+        let tls = record.tls.as_deref();
         Self {
             time: Timestamp(record.accepted_at),
             listener: &record.listener,
@@ -72,6 +79,12 @@ impl<'a> Line<'a> {
             phase: record.phase.as_str(),
             reason: record.reason.as_str(),
             generation: record.generation,
+            tls_version: tls.map(|tls| tls.version),
+            tls_cipher: tls.map(|tls| tls.cipher_suite),
+            tls_alpn: tls.and_then(|tls| tls.alpn.as_deref()),
+            tls_resumed: tls.map(|tls| tls.resumed),
+            tls_server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+            tls_subject: tls.and_then(|tls| tls.subject.as_deref()),
         }
     }
 
@@ -84,7 +97,8 @@ impl<'a> Line<'a> {
             buffer,
             "time={} listener={} client={} pool={} server={} server_address={} bytes_in={} \
              bytes_out={} received_in={} received_out={} connect_ms={connect_ms} duration_ms={} \
-             tries={} who={} phase={} reason={} generation={}",
+             tries={} who={} phase={} reason={} generation={} tls_version={} tls_cipher={} \
+             tls_alpn={} tls_resumed={} tls_server_name={} tls_subject={}",
             self.time,
             quote(self.listener),
             optional(self.client.as_deref()),
@@ -101,6 +115,13 @@ impl<'a> Line<'a> {
             self.phase,
             self.reason,
             self.generation,
+            optional(self.tls_version),
+            optional(self.tls_cipher),
+            optional(self.tls_alpn),
+            self.tls_resumed
+                .map_or("-", |resumed| if resumed { "true" } else { "false" }),
+            optional(self.tls_server_name),
+            optional(self.tls_subject),
         );
         written.expect("a Vec takes all that is written to it");
     }
@@ -114,7 +135,7 @@ mod tests {
     use super::*;
     use crate::balance::Server;
     use crate::config::Address;
-    use crate::telemetry::{Phase, Reason, Who};
+    use crate::telemetry::{Phase, Reason, TlsRecord, Who};
 
     fn record() -> SessionRecord {
         let address = Address::Tcp(([10, 0, 0, 11], 80).into());
@@ -132,6 +153,14 @@ mod tests {
             phase: Phase::Relay,
             reason: Reason::Reset,
             generation: 3,
+            tls: Some(Box::new(TlsRecord {
+                version: "TLSv1.3",
+                cipher_suite: "TLS_AES_128_GCM_SHA256",
+                alpn: Some("h2".into()),
+                resumed: false,
+                server_name: Some("shop.example".into()),
+                subject: None,
+            })),
         }
     }
 
@@ -146,7 +175,9 @@ mod tests {
         let expected = "time=2023-11-14T22:13:20.123Z listener=web client=192.0.2.7:50123 \
             pool=web server=\"web 01\" server_address=10.0.0.11:80 bytes_in=120 bytes_out=4096 \
             received_in=120 received_out=5000 connect_ms=0.25 duration_ms=1234.567 tries=2 \
-            who=client phase=relay reason=reset generation=3";
+            who=client phase=relay reason=reset generation=3 tls_version=TLSv1.3 \
+            tls_cipher=TLS_AES_128_GCM_SHA256 tls_alpn=h2 tls_resumed=false \
+            tls_server_name=shop.example tls_subject=-";
         assert_eq!(line(&record(), LogFormat::Text), expected);
     }
 
@@ -156,6 +187,7 @@ mod tests {
             client: None,
             server: None,
             connect_us: None,
+            tls: None,
             ..record()
         };
         let text = line(&record, LogFormat::Text);
@@ -164,6 +196,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(" connect_ms=- "), "{text}");
+        assert!(text.contains(" tls_version=- tls_cipher=- "), "{text}");
         let json: serde_json::Value =
             serde_json::from_str(&line(&record, LogFormat::Json)).unwrap();
         assert!(json["server"].is_null() && json["client"].is_null());

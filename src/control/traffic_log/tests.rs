@@ -34,6 +34,7 @@ fn record(tries: u8) -> SessionRecord {
         phase: Phase::Connect,
         reason: Reason::Finished,
         generation: 1,
+        tls: None,
     }
 }
 

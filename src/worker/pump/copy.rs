@@ -30,7 +30,9 @@ impl<K: Kernel> Worker<K> {
             kernel.release(buffer);
         }
         let session = &mut self.sessions[slot];
-        let bulk = is_bulk(session.intake(leg), chunk.len() as u32) && self.kernel.has_pipe();
+        let bulk = is_bulk(session.intake(leg), chunk.len() as u32)
+            && session.is_plain()
+            && self.kernel.has_pipe();
         if bulk && session.stage == Stage::Relaying {
             session.intake(leg).mode = Mode::Switching;
             self.cancel_receive(slot, leg);
@@ -39,6 +41,12 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's peer may be read from again, or has changed in another way.
     pub(in crate::worker) fn go_on_reading(&mut self, slot: u32, leg: usize) {
+        if self.sessions[slot].encryption.is_some() {
+            self.go_on_unsealing(slot, leg);
+            if self.sessions[slot].is_shaking_hands(leg) {
+                return self.arm_receive(slot, leg, true);
+            }
+        }
         let session = &self.sessions[slot];
         if session.mysql.is_none() {
             return self.advance(slot, leg);
@@ -53,6 +61,12 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's peer may be sent to again.
     pub(in crate::worker) fn go_on_sending(&mut self, slot: u32, leg: usize) {
+        if self.sessions[slot].encryption.is_some() {
+            self.go_on_unsealing(slot, leg);
+            if self.sessions[slot].is_shaking_hands(leg) {
+                return self.flush_channel(slot, leg);
+            }
+        }
         match self.sessions[slot].mysql {
             Some(_) => self.flush(slot, leg),
             None => self.advance(slot, opposite(leg)),
@@ -64,6 +78,9 @@ impl<K: Kernel> Worker<K> {
         if reason == Reason::Internal {
             return self.end(slot, to_blame(peer_of(leg), reason), reason);
         }
+        if self.sessions[slot].is_shaking_hands(leg) {
+            return self.handshake_lost(slot, leg, reason);
+        }
         match self.sessions[slot].mysql {
             Some(_) => self.said_its_last(slot, leg, Source::Lost, reason),
             None => self.source_lost(slot, leg, reason),
@@ -74,6 +91,9 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn send_failed(&mut self, slot: u32, leg: usize, reason: Reason) {
         if reason == Reason::Internal {
             return self.end(slot, to_blame(peer_of(leg), reason), reason);
+        }
+        if self.sessions[slot].is_shaking_hands(leg) {
+            return self.handshake_lost(slot, leg, reason);
         }
         match self.sessions[slot].mysql {
             Some(_) => self.hears_no_more(slot, leg, reason),

@@ -16,7 +16,10 @@ impl<K: Kernel> Worker<K> {
     /// Does the next thing that a stream can do now: send, pass its end on, or read on.
     pub(super) fn advance(&mut self, slot: u32, stream: usize) {
         let session = &self.sessions[slot];
-        if matches!(session.stage, Stage::Connecting | Stage::Closing) {
+        if matches!(
+            session.stage,
+            Stage::Handshake | Stage::Connecting | Stage::Closing
+        ) {
             return;
         }
         let (intake, outlet) = (
@@ -26,8 +29,8 @@ impl<K: Kernel> Worker<K> {
         if outlet.sink == Sink::Broken || outlet.sending || intake.waiting || outlet.waiting {
             return;
         }
-        if let Some(chunk) = outlet.chunks.first() {
-            return self.send_chunk(slot, opposite(stream), chunk);
+        if self.has_to_send(slot, opposite(stream)) {
+            return self.send_next(slot, opposite(stream));
         }
         if intake.mode == Mode::Splice && intake.pipe_bytes > 0 {
             return self.splice_round(slot, stream);
@@ -67,11 +70,16 @@ impl<K: Kernel> Worker<K> {
 
     /// Passes a FIN on, all bytes before it having been sent.
     fn finish(&mut self, slot: u32, stream: usize) {
-        let session = &mut self.sessions[slot];
-        let destination = &mut session.legs[opposite(stream)];
-        if destination.outlet.sink == Sink::Finished {
+        let session = &self.sessions[slot];
+        if session.legs[opposite(stream)].outlet.sink == Sink::Finished {
             return;
         }
+        let truncated = session.was_truncated(stream);
+        if !self.say_goodbye(slot, opposite(stream), truncated) {
+            return;
+        }
+        let session = &mut self.sessions[slot];
+        let destination = &mut session.legs[opposite(stream)];
         destination.outlet.sink = Sink::Finished;
         let socket = destination.socket;
         if session.legs[stream].outlet.sink == Sink::Finished {

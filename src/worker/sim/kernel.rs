@@ -529,6 +529,17 @@ impl Kernel for SimKernel<'_> {
         }
     }
 
+    fn take_buffer(&mut self) -> Option<BufferId> {
+        self.free.pop()
+    }
+
+    fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]) {
+        let ids = [first.buffer, second.buffer].map(|buffer| usize::from(buffer.0));
+        let [one, other] = self.memory.get_disjoint_mut(ids).expect("two buffers");
+        let range = |chunk: Chunk| usize::from(chunk.start)..usize::from(chunk.end);
+        (&mut one[range(first)], &mut other[range(second)])
+    }
+
     fn release(&mut self, buffer: BufferId) {
         assert!(!self.free.contains(&buffer), "a buffer is released once");
         let sends = self

@@ -1,0 +1,238 @@
+//! A client's handshake, or as much of it as is read before it is passed on to a server. No server
+//! is connected to before it is done: who only looks at the port costs nobody else anything.
+
+use std::rc::Rc;
+
+use super::super::event_loop::Worker;
+use super::super::kernel::{Chunk, Kernel};
+use super::super::session::{CLIENT, Stage};
+use super::{Channel, Encryption};
+use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
+use crate::tls::client_hello::{Hello, ServerName, Verdict};
+use crate::tls::policy::ListenerMode;
+use crate::tls::session::{Agreement, Failure};
+
+impl<K: Kernel> Worker<K> {
+    /// A client has connected to a listener that knows TLS.
+    pub(in crate::worker) fn begin_handshake(&mut self, slot: u32) {
+        let now_ms = self.now_ms();
+        let session = &mut self.sessions[slot];
+        let Some(policy) = session.route.tls.clone() else {
+            return;
+        };
+        let mut encryption = Encryption {
+            hello: Some(Box::default()),
+            is_counted: true,
+            ..Encryption::default()
+        };
+        if let ListenerMode::Terminate(acceptor) = &policy.mode {
+            match acceptor.accept() {
+                Ok(tls) => encryption.channels[CLIENT] = Some(Channel::new(tls)),
+                Err(_) => return self.end(slot, Who::Ringway, Reason::Internal),
+            }
+        }
+        session.encryption = Some(Box::new(encryption));
+        session.stage = Stage::Handshake;
+        session.deadline_ms = now_ms + policy.handshake_timeout.as_millis() as u64;
+        self.handshakes += 1;
+        self.reschedule(slot);
+    }
+
+    /// Whether one more handshake may begin.
+    pub(in crate::worker) fn may_shake_hands(&mut self, handshakes_max: u32) -> bool {
+        let may = self.handshakes < handshakes_max;
+        self.handshake_wanted |= !may;
+        may
+    }
+
+    /// Lets those in who waited for handshakes to end, if some have.
+    pub(in crate::worker) fn admit_handshakes(&mut self) {
+        let ended = self.handshake_wanted && self.handshake_ended;
+        self.handshake_ended = false;
+        if ended {
+            self.handshake_wanted = false;
+            self.serve_waiting();
+        }
+    }
+
+    /// Bytes of a client that has not said yet which server it wants. `false`: nobody wants them.
+    pub(in crate::worker) fn read_hello(&mut self, slot: u32, chunk: Chunk) -> bool {
+        let session = &mut self.sessions[slot];
+        let Some(encryption) = &mut session.encryption else {
+            return true;
+        };
+        if encryption.ending.is_some() {
+            return false;
+        }
+        let Some(reader) = &mut encryption.hello else {
+            return true;
+        };
+        match reader.feed(self.kernel.bytes(chunk)) {
+            Verdict::Incomplete => true,
+            Verdict::Hello(hello) => {
+                encryption.hello = None;
+                if let ServerName::Host(host) = &hello.server_name {
+                    encryption.server_name = Some(host.clone());
+                }
+                if !session.is_encrypted(CLIENT) {
+                    self.pass_through(slot, &hello);
+                }
+                true
+            }
+            Verdict::Malformed(broken) => {
+                let failure = HandshakeFailure::Misbehaved;
+                self.refuse(slot, &broken.alert(), failure, Reason::TlsHandshake);
+                false
+            }
+            Verdict::NotTls(what) => {
+                self.refuse(
+                    slot,
+                    what.refusal(),
+                    HandshakeFailure::NotTls,
+                    Reason::NotTls,
+                );
+                false
+            }
+        }
+    }
+
+    /// The client has said what it wants; what it says goes to a server as it is.
+    fn pass_through(&mut self, slot: u32, hello: &Hello) {
+        self.choose_pool(slot, &hello.alpn);
+        self.look_for_server(slot);
+    }
+
+    /// The client's handshake is done.
+    pub(super) fn client_shook_hands(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        let agreement = session
+            .channel(CLIENT)
+            .and_then(|channel| channel.tls.agreement());
+        let Some(agreement) = agreement else {
+            return;
+        };
+        let tls = &session.route.counters().tls;
+        match agreement.resumed {
+            true => tls.resumed.add(1),
+            false => tls.full.add(1),
+        }
+        self.choose_pool(slot, agreement.alpn.as_slice());
+        if self.access_log {
+            self.keep_agreement(slot, agreement);
+        }
+        self.look_for_server(slot);
+    }
+
+    fn keep_agreement(&mut self, slot: u32, agreement: Agreement) {
+        if let Some(encryption) = &mut self.sessions[slot].encryption {
+            let alpn = agreement.alpn.as_deref().map(String::from_utf8_lossy);
+            encryption.agreed = Some(Box::new(TlsRecord {
+                version: agreement.version,
+                cipher_suite: agreement.cipher_suite,
+                alpn: alpn.map(std::borrow::Cow::into_owned),
+                resumed: agreement.resumed,
+                server_name: encryption.server_name.clone(),
+                subject: agreement.peer_subject,
+            }));
+        }
+    }
+
+    /// Sends the session to the pool that the listener's rules name for it.
+    fn choose_pool(&mut self, slot: u32, alpn: &[Vec<u8>]) {
+        let session = &mut self.sessions[slot];
+        let host = session.encryption.as_ref();
+        let host = host.and_then(|encryption| encryption.server_name.as_deref());
+        let tls = session.route.tls.as_ref();
+        let rule = tls.and_then(|policy| policy.routes.find(host, alpn));
+        if let Some(route) = rule.and_then(|rule| session.route.by_rule.get(rule)) {
+            session.route = Rc::clone(route);
+        }
+    }
+
+    fn look_for_server(&mut self, slot: u32) {
+        let now_us = self.kernel.now_us();
+        self.leave_handshake(slot);
+        let session = &mut self.sessions[slot];
+        session.stage = Stage::Connecting;
+        session.deadline_ms = u64::MAX;
+        session.looking_since_us = now_us;
+        self.try_next_server(slot);
+    }
+
+    /// TLS with the client has failed before it began.
+    pub(super) fn client_handshake_failed(&mut self, slot: u32, failure: &Failure) {
+        let session = &mut self.sessions[slot];
+        let sending = session.leg(CLIENT).outlet.sending;
+        let mut alert = [0; 64];
+        let mut len = 0;
+        // Behind a flight that the client has not taken it would be no alert.
+        if let Some(channel) = session.channel_mut(CLIENT)
+            && !sending
+        {
+            len = channel.tls.transmit(&mut alert);
+        }
+        let failure = match failure {
+            Failure::Alert(_) => HandshakeFailure::Alert,
+            Failure::Certificate(_) => HandshakeFailure::Certificate,
+            Failure::CertificateMissing => HandshakeFailure::CertificateMissing,
+            Failure::Decrypt => HandshakeFailure::Decrypt,
+            Failure::KeysUsedUp | Failure::Ours(_) => HandshakeFailure::Internal,
+            Failure::Misbehaved(_) => HandshakeFailure::Misbehaved,
+            Failure::NothingInCommon(_) => HandshakeFailure::NothingInCommon,
+            Failure::NotTls => HandshakeFailure::NotTls,
+            Failure::TooLong => HandshakeFailure::TooLong,
+        };
+        self.refuse(slot, &alert[..len], failure, Reason::TlsHandshake);
+    }
+
+    /// Tells a client why it is not served, and waits a moment for it to take that in: a close with
+    /// bytes unread would take the words back.
+    fn refuse(&mut self, slot: u32, words: &[u8], failure: HandshakeFailure, reason: Reason) {
+        let now_ms = self.now_ms();
+        let who = match failure {
+            HandshakeFailure::Internal => Who::Ringway,
+            _ => Who::Client,
+        };
+        self.leave_handshake(slot);
+        let session = &mut self.sessions[slot];
+        session.route.counters().tls.failures(failure).add(1);
+        session.set_end(who, reason);
+        session.deadline_ms = now_ms + session.route.timeouts.reset_linger_ms;
+        if let Some(encryption) = &mut session.encryption {
+            encryption.hello = None;
+            encryption.ending = Some((who, reason));
+        }
+        let socket = session.legs[CLIENT].socket;
+        // On a connection that has hardly been used there is room. Should it fail, nobody reads.
+        let _ = self.kernel.send_bytes(socket, words);
+        self.kernel.finish_sending(socket);
+        self.timers.set(slot, self.deadline_ms(slot));
+    }
+
+    /// The client, or a server before the session could use it, went away in its handshake.
+    pub(in crate::worker) fn handshake_cut_off(&mut self, slot: u32, leg: usize, reason: Reason) {
+        if leg != CLIENT {
+            return self.server_handshake_failed(slot, ConnectError::Tls);
+        }
+        let session = &self.sessions[slot];
+        let ending = session.encryption.as_ref().and_then(|tls| tls.ending);
+        if let Some((who, reason)) = ending {
+            return self.end(slot, who, reason);
+        }
+        let tls = &session.route.counters().tls;
+        tls.failures(HandshakeFailure::CutOff).add(1);
+        self.end(slot, Who::Client, reason);
+    }
+
+    /// The client's time for its handshake is up, or for what it was told instead.
+    pub(in crate::worker) fn handshake_expired(&mut self, slot: u32) {
+        let session = &self.sessions[slot];
+        let ending = session.encryption.as_ref().and_then(|tls| tls.ending);
+        if let Some((who, reason)) = ending {
+            return self.end(slot, who, reason);
+        }
+        let tls = &session.route.counters().tls;
+        tls.failures(HandshakeFailure::Timeout).add(1);
+        self.end(slot, Who::Client, Reason::TlsHandshakeTimeout);
+    }
+}

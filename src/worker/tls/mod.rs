@@ -1,0 +1,150 @@
+//! TLS between a connection and whoever uses it: what is received is decrypted before anybody sees
+//! it, and what is sent is encrypted behind everybody's back. The rest of the worker deals in
+//! plaintext, counts it and waits for it, as it does without TLS.
+//!
+//! A leg with a [`Channel`] holds, beyond what any leg holds, one buffer of ciphertext that is being
+//! sent, and what its peer has sent and could not be decrypted yet. Both are empty in a session
+//! that is idle.
+
+mod client;
+mod seal;
+mod server;
+mod unseal;
+
+use super::event_loop::Worker;
+use super::kernel::{Chunk, Kernel};
+use super::session::{CLIENT, Chunks, SERVER, Session, Stage};
+use crate::telemetry::{Reason, TlsRecord, Who};
+use crate::tls::client_hello::Reader;
+use crate::tls::session::Session as Tls;
+
+/// What TLS adds to a session.
+#[derive(Default)]
+pub(super) struct Encryption {
+    /// By leg.
+    channels: [Option<Box<Channel>>; 2],
+    /// Reads what the client wants, until that is known.
+    hello: Option<Box<Reader>>,
+    /// The name of a server that the client has asked for.
+    server_name: Option<Box<str>>,
+    /// How the session ends when what the client is still to be told has been sent.
+    ending: Option<(Who, Reason)>,
+    /// Counted among the worker's handshakes.
+    is_counted: bool,
+    /// The server's connection has failed before the session could use it, and is closed when its
+    /// last completion has come.
+    retiring: Option<crate::telemetry::ConnectError>,
+    /// What clients agreed on, for the log.
+    pub(super) agreed: Option<Box<TlsRecord>>,
+}
+
+/// One connection's TLS.
+struct Channel {
+    tls: Tls,
+    /// Ciphertext that has not been decrypted yet.
+    inbound: Chunks,
+    /// Ciphertext that is being sent ...
+    sealed: Option<Chunk>,
+    /// ... and how much plaintext is in it.
+    sealed_bytes: u32,
+    /// Bytes sent since there was a pause.
+    burst_bytes: u32,
+    /// When the last of them were.
+    sealed_ms: u64,
+    /// Whether the peer's sending ended without a word.
+    truncated: bool,
+    /// Whether the end of our sending has been said.
+    said_goodbye: bool,
+}
+
+impl Channel {
+    fn new(tls: Tls) -> Box<Self> {
+        Box::new(Self {
+            tls,
+            inbound: Chunks::default(),
+            sealed: None,
+            sealed_bytes: 0,
+            burst_bytes: 0,
+            sealed_ms: 0,
+            truncated: false,
+            said_goodbye: false,
+        })
+    }
+}
+
+impl Session {
+    /// A leg's TLS, if it has any.
+    #[inline]
+    fn channel(&self, leg: usize) -> Option<&Channel> {
+        self.encryption.as_ref()?.channels.get(leg)?.as_deref()
+    }
+
+    #[inline]
+    fn channel_mut(&mut self, leg: usize) -> Option<&mut Channel> {
+        let channels = &mut self.encryption.as_mut()?.channels;
+        channels.get_mut(leg)?.as_deref_mut()
+    }
+
+    /// Whether a leg's bytes are encrypted.
+    #[inline]
+    pub(super) fn is_encrypted(&self, leg: usize) -> bool {
+        self.channel(leg).is_some()
+    }
+
+    /// Whether neither leg's bytes are.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.encryption
+            .as_ref()
+            .is_none_or(|encryption| encryption.channels.iter().all(Option::is_none))
+    }
+
+    /// Whether what a leg's peer says concerns nobody but TLS yet.
+    pub(super) fn is_shaking_hands(&self, leg: usize) -> bool {
+        let handshake = self.stage == Stage::Handshake && leg == CLIENT;
+        handshake || self.stage == Stage::Connecting && leg == SERVER && self.is_encrypted(leg)
+    }
+
+    /// Whether ciphertext of a leg is being sent.
+    pub(super) fn has_sealed(&self, leg: usize) -> bool {
+        self.channel(leg)
+            .is_some_and(|channel| channel.sealed.is_some())
+    }
+
+    /// Whether a leg's peer said that it had sent everything, where it can.
+    pub(super) fn was_truncated(&self, leg: usize) -> bool {
+        self.channel(leg).is_some_and(|channel| channel.truncated)
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// Drops the ciphertext that waits to be sent, except for what a send in flight reads.
+    pub(super) fn discard_sealed(&mut self, slot: u32, leg: usize) {
+        let session = &mut self.sessions[slot];
+        let sending = session.leg(leg).outlet.sending;
+        if let Some(channel) = session.channel_mut(leg)
+            && !sending
+            && let Some(chunk) = channel.sealed.take()
+        {
+            self.kernel.release(chunk.buffer);
+        }
+    }
+
+    /// Drops the ciphertext that waits to be decrypted.
+    pub(super) fn discard_inbound(&mut self, slot: u32, leg: usize) {
+        let kernel = &mut self.kernel;
+        if let Some(channel) = self.sessions[slot].channel_mut(leg) {
+            channel.inbound.truncate(0, |buffer| kernel.release(buffer));
+        }
+    }
+
+    /// The session is over, or past its client's handshake: it is no longer counted as in it.
+    pub(super) fn leave_handshake(&mut self, slot: u32) {
+        if let Some(encryption) = &mut self.sessions[slot].encryption
+            && std::mem::take(&mut encryption.is_counted)
+        {
+            self.handshakes -= 1;
+            self.handshake_ended = true;
+        }
+    }
+}

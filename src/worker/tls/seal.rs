@@ -1,0 +1,179 @@
+//! What goes to a peer: plaintext that waits to be sent is encrypted, a buffer at a time, when the
+//! one before has been sent. So a peer that reads slowly holds up the encryption, too.
+
+use super::super::event_loop::Worker;
+use super::super::kernel::{Chunk, Kernel};
+use super::super::session::{Sink, Stage};
+use super::super::token::Op;
+use crate::limits::{
+    BUFFER_BYTES, TLS_BURST_PAUSE, TLS_FIRST_RECORD_BYTES, TLS_FIRST_RECORDS_BYTES,
+    TLS_PLAINTEXT_BYTES_MAX,
+};
+use crate::telemetry::{Reason, Who};
+
+impl<K: Kernel> Worker<K> {
+    /// Whether there is something to send to a leg's peer.
+    #[inline]
+    pub(in crate::worker) fn has_to_send(&self, slot: u32, leg: usize) -> bool {
+        let session = &self.sessions[slot];
+        if !session.leg(leg).outlet.chunks.is_empty() {
+            return true;
+        }
+        let channel = session.channel(leg);
+        channel.is_some_and(|channel| channel.sealed.is_some() || channel.tls.has_output())
+    }
+
+    /// Sends what comes next to a leg's peer.
+    #[inline]
+    pub(in crate::worker) fn send_next(&mut self, slot: u32, leg: usize) {
+        let session = &self.sessions[slot];
+        let next = if session.is_encrypted(leg) {
+            self.seal(slot, leg)
+        } else {
+            session.leg(leg).outlet.chunks.first()
+        };
+        if let Some(chunk) = next {
+            self.send_chunk(slot, leg, chunk);
+        }
+    }
+
+    /// Sends what TLS has to say to a leg's peer, if nothing is being sent to it.
+    pub(in crate::worker) fn flush_channel(&mut self, slot: u32, leg: usize) {
+        let session = &self.sessions[slot];
+        let outlet = &session.leg(leg).outlet;
+        let busy = outlet.sending || outlet.waiting || outlet.sink == Sink::Broken;
+        if !busy && session.stage != Stage::Closing && self.has_to_send(slot, leg) {
+            self.send_next(slot, leg);
+        }
+    }
+
+    /// The ciphertext to send next to a leg's peer: what is left of the last, or a buffer of new.
+    /// `None`: nothing can be sent before the handshake is done, or no buffer is left.
+    fn seal(&mut self, slot: u32, leg: usize) -> Option<Chunk> {
+        let now_ms = self.now_ms();
+        if let Some(chunk) = self.sessions[slot].channel(leg)?.sealed {
+            return Some(chunk);
+        }
+        let Some(buffer) = self.kernel.take_buffer() else {
+            self.counters().buffers_exhausted.add(1);
+            let token = self.sessions.token(Op::Send, leg, slot);
+            self.starved.push_back(token);
+            return None;
+        };
+        let mut target = Chunk {
+            buffer,
+            start: 0,
+            end: BUFFER_BYTES as u16,
+        };
+        let (mut written, mut taken) = (0, 0);
+        let mut failure = None;
+        loop {
+            let session = &mut self.sessions[slot];
+            let next = session.leg(leg).outlet.chunks.first();
+            let channel = session.channel_mut(leg)?;
+            let Some(plaintext) = next else {
+                written += channel.tls.transmit(self.kernel.bytes(target));
+                break;
+            };
+            let record_bytes = channel.record_bytes(now_ms);
+            let (plain, cipher) = self.kernel.pair(plaintext, target);
+            let sent = match channel.tls.send(plain, cipher, record_bytes) {
+                Ok(sent) => sent,
+                Err(why) => {
+                    failure = Some(why);
+                    written += channel.tls.transmit(self.kernel.bytes(target));
+                    break;
+                }
+            };
+            channel.burst_bytes = channel.burst_bytes.saturating_add(sent.taken as u32);
+            channel.sealed_ms = now_ms;
+            written += sent.written;
+            target.start += sent.written as u16;
+            taken += sent.taken;
+            if sent.taken == 0 {
+                break;
+            }
+            let chunks = &mut session.leg_mut(leg).outlet.chunks;
+            if let Some(buffer) = chunks.consume(sent.taken) {
+                self.kernel.release(buffer);
+            }
+        }
+        if written == 0 {
+            self.kernel.release(buffer);
+            if failure.is_some() {
+                self.end(slot, Who::Ringway, Reason::TlsBroken);
+            }
+            return None;
+        }
+        let sealed = Chunk {
+            buffer,
+            start: 0,
+            end: written as u16,
+        };
+        let channel = self.sessions[slot].channel_mut(leg)?;
+        channel.sealed = Some(sealed);
+        channel.sealed_bytes = taken as u32;
+        Some(sealed)
+    }
+
+    /// The first `sent` bytes of a leg's ciphertext have been sent.
+    pub(in crate::worker) fn consume_sealed(&mut self, slot: u32, leg: usize, sent: usize) {
+        let Some(channel) = self.sessions[slot].channel_mut(leg) else {
+            return;
+        };
+        let Some(sealed) = &mut channel.sealed else {
+            return;
+        };
+        assert!(
+            sent <= sealed.len(),
+            "the kernel sent more than it was given"
+        );
+        sealed.start += sent as u16;
+        if sealed.len() > 0 {
+            return;
+        }
+        let buffer = sealed.buffer;
+        let bytes = std::mem::take(&mut channel.sealed_bytes);
+        channel.sealed = None;
+        self.kernel.release(buffer);
+        self.count_sent(slot, leg, u64::from(bytes));
+        self.counters().copy_bytes.add(u64::from(bytes));
+    }
+
+    /// Says to a leg's peer, where TLS has words for it, that nothing more will come. `true`: it
+    /// has been said, and sent.
+    pub(in crate::worker) fn say_goodbye(
+        &mut self,
+        slot: u32,
+        leg: usize,
+        truncated: bool,
+    ) -> bool {
+        let Some(channel) = self.sessions[slot].channel_mut(leg) else {
+            return true;
+        };
+        // What was cut off on the other side is not passed off as complete on this one.
+        if !truncated && !std::mem::replace(&mut channel.said_goodbye, true) {
+            channel.tls.close();
+        }
+        if !self.has_to_send(slot, leg) {
+            return true;
+        }
+        self.flush_channel(slot, leg);
+        false
+    }
+}
+
+impl super::Channel {
+    /// How much plaintext goes into a record now. A peer can use none of a record before it has all
+    /// of it, so the first ones after a pause are short: a page's head arrives a round trip earlier
+    /// on a slow line. Bulk goes in records as long as they can be.
+    fn record_bytes(&mut self, now_ms: u64) -> usize {
+        if now_ms.saturating_sub(self.sealed_ms) > TLS_BURST_PAUSE.as_millis() as u64 {
+            self.burst_bytes = 0;
+        }
+        match self.burst_bytes < TLS_FIRST_RECORDS_BYTES {
+            true => TLS_FIRST_RECORD_BYTES,
+            false => TLS_PLAINTEXT_BYTES_MAX,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! TLS with a server: part of connecting to it. Its time is that of the connect, and a server that
+//! fails at it is one that could not be connected to, so another one is tried.
+
+use std::sync::Arc;
+
+use super::super::event_loop::Worker;
+use super::super::kernel::Kernel;
+use super::super::session::{Leg, SERVER, Stage};
+use super::super::token::Op;
+use super::Channel;
+use crate::telemetry::{ConnectError, Notice};
+use crate::tls::session::{Failure, Session as Tls};
+
+impl<K: Kernel> Worker<K> {
+    /// The server has taken the connection: goes on with the handshake. `false`: it is to be spoken
+    /// to in plain text.
+    pub(in crate::worker) fn begin_server_handshake(&mut self, slot: u32, member: u16) -> bool {
+        let session = &mut self.sessions[slot];
+        let Some(policy) = session.route.server_tls.clone() else {
+            return false;
+        };
+        let tls = policy.connect(usize::from(member), self.index);
+        match tls {
+            Ok(tls) => self.greet_server(slot, tls),
+            Err(_) => self.server_handshake_failed(slot, ConnectError::Other),
+        }
+        true
+    }
+
+    fn greet_server(&mut self, slot: u32, tls: Tls) {
+        let encryption = self.sessions[slot].encryption.get_or_insert_default();
+        encryption.channels[SERVER] = Some(Channel::new(tls));
+        self.arm_receive(slot, SERVER, false);
+        self.flush_channel(slot, SERVER);
+    }
+
+    /// The server's handshake is done.
+    pub(super) fn server_shook_hands(&mut self, slot: u32) {
+        self.connected(slot);
+    }
+
+    /// The server's certificate does not do, or the like. The operator learns what it is.
+    pub(super) fn server_tls_failed(&mut self, slot: u32, failure: &Failure) {
+        let session = &self.sessions[slot];
+        if let Some(member) = session.legs[SERVER].member {
+            let server = Arc::clone(session.route.server(member));
+            let failure = Box::new(failure.clone());
+            self.shared
+                .notices
+                .push(Notice::ServerTls { server, failure });
+        }
+        self.server_handshake_failed(slot, ConnectError::Tls);
+    }
+
+    /// There will be no TLS with the server. Its connection is closed when nothing is in flight on
+    /// it any more, and then another one is tried.
+    pub(in crate::worker) fn server_handshake_failed(&mut self, slot: u32, error: ConnectError) {
+        let session = &mut self.sessions[slot];
+        let encryption = session.encryption.get_or_insert_default();
+        if encryption.retiring.is_some() {
+            return;
+        }
+        encryption.retiring = Some(error);
+        let server = &session.legs[SERVER];
+        if server.in_flight > 0 {
+            let socket = server.socket;
+            let token = self.launch(Op::Cancel, SERVER, slot);
+            self.kernel.cancel_all(socket, token);
+        } else {
+            self.settle_server(slot);
+        }
+    }
+
+    /// Closes a server's connection that is being given up, once its last completion has come.
+    pub(in crate::worker) fn settle_server(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        let Some(encryption) = &mut session.encryption else {
+            return;
+        };
+        if encryption.retiring.is_none()
+            || session.stage != Stage::Connecting
+            || session.legs[SERVER].in_flight > 0
+        {
+            return;
+        }
+        let Some(error) = encryption.retiring.take() else {
+            return;
+        };
+        self.discard_sealed(slot, SERVER);
+        self.discard_inbound(slot, SERVER);
+        let session = &mut self.sessions[slot];
+        if let Some(encryption) = &mut session.encryption {
+            encryption.channels[SERVER] = None;
+        }
+        // What the client has sent already is for the next one.
+        let server = &mut session.legs[SERVER];
+        let mut fresh = Leg::new(server.socket);
+        fresh.member = server.member;
+        fresh.outlet.chunks = std::mem::take(&mut server.outlet.chunks);
+        *server = fresh;
+        self.try_failed(slot, error);
+    }
+}

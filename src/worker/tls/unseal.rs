@@ -1,0 +1,209 @@
+//! What comes from a peer: ciphertext in, plaintext to whoever takes the leg's bytes.
+
+use super::super::event_loop::Worker;
+use super::super::kernel::{BufferId, Chunk, Kernel};
+use super::super::session::{CLIENT, Receive, Source, Stage};
+use super::super::token::Op;
+use crate::limits::BUFFER_BYTES;
+use crate::telemetry::{ConnectError, Reason};
+use crate::tls::session::{Ending, Failure};
+
+/// Where plaintext goes.
+enum Room {
+    /// Behind what is there already.
+    Tail(Chunk),
+    /// Into a buffer of its own.
+    Fresh(BufferId),
+}
+
+impl Room {
+    /// The bytes that may be written.
+    fn chunk(&self) -> Chunk {
+        let (buffer, start) = match *self {
+            Self::Tail(tail) => (tail.buffer, tail.end),
+            Self::Fresh(buffer) => (buffer, 0),
+        };
+        Chunk {
+            buffer,
+            start,
+            end: BUFFER_BYTES as u16,
+        }
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// Bytes have come from the peer of a leg with TLS.
+    pub(in crate::worker) fn take_ciphertext(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        let wanted = chunk.len() > 0 && self.takes_bytes(slot, leg);
+        let session = &mut self.sessions[slot];
+        session.memory_failures = 0;
+        let channel = session.channel_mut(leg);
+        match channel.filter(|_| wanted) {
+            Some(channel) => {
+                let kernel = &mut self.kernel;
+                let merged = channel
+                    .inbound
+                    .push(chunk, |to, from| kernel.append(to, from));
+                if let Some(buffer) = merged {
+                    kernel.release(buffer);
+                }
+                self.unseal(slot, leg);
+            }
+            None => self.kernel.release(chunk.buffer),
+        }
+    }
+
+    /// Decrypts what has come, as far as it goes.
+    pub(in crate::worker) fn unseal(&mut self, slot: u32, leg: usize) {
+        while let Some(room) = self.room_for_plaintext(slot, leg) {
+            let target = room.chunk();
+            let session = &mut self.sessions[slot];
+            let Some(channel) = session.channel_mut(leg) else {
+                return;
+            };
+            let (ciphertext, plaintext) = match channel.inbound.first() {
+                Some(chunk) => self.kernel.pair(chunk, target),
+                None => (&mut [][..], self.kernel.bytes(target)),
+            };
+            let received = channel.tls.receive(ciphertext, plaintext);
+            let failure = channel.tls.failure().cloned();
+            let (taken, written) = received.map_or((0, 0), |done| (done.taken, done.written));
+            if taken > 0
+                && let Some(buffer) = channel.inbound.consume(taken)
+            {
+                self.kernel.release(buffer);
+            }
+            self.keep_plaintext(slot, leg, room, written);
+            if let Some(failure) = failure {
+                return self.tls_failed(slot, leg, &failure);
+            }
+            let more = written == target.len() || taken > 0 && !self.is_unsealed(slot, leg);
+            if !more {
+                break;
+            }
+        }
+        self.channel_moved(slot, leg);
+    }
+
+    /// Room for plaintext. `None`: there is none to be had now, and it is tried again when there
+    /// is.
+    fn room_for_plaintext(&mut self, slot: u32, leg: usize) -> Option<Room> {
+        if let Some(tail) = self.sessions[slot].inbox(leg).last()
+            && u32::from(tail.end) < BUFFER_BYTES
+        {
+            return Some(Room::Tail(tail));
+        }
+        if let Some(buffer) = self.kernel.take_buffer() {
+            return Some(Room::Fresh(buffer));
+        }
+        self.counters().buffers_exhausted.add(1);
+        let token = self.sessions.token(Op::Receive, leg, slot);
+        self.starved.push_back(token);
+        None
+    }
+
+    fn keep_plaintext(&mut self, slot: u32, leg: usize, room: Room, bytes: usize) {
+        let inbox = self.sessions[slot].inbox(leg);
+        match room {
+            Room::Tail(_) => inbox.extend_last(bytes as u16),
+            Room::Fresh(buffer) if bytes > 0 => inbox.push_whole(Chunk {
+                buffer,
+                start: 0,
+                end: bytes as u16,
+            }),
+            Room::Fresh(buffer) => self.kernel.release(buffer),
+        }
+        if bytes > 0 {
+            self.count_received(slot, leg, bytes as u64);
+        }
+    }
+
+    /// A leg's TLS has taken something in: sees what has become of it.
+    fn channel_moved(&mut self, slot: u32, leg: usize) {
+        let session = &self.sessions[slot];
+        let Some(channel) = session.channel(leg) else {
+            return;
+        };
+        let has_output = channel.tls.has_output();
+        let is_over = channel.tls.peer_has_closed() && !channel.tls.is_handshaking();
+        if session.is_shaking_hands(leg) && !channel.tls.is_handshaking() {
+            match leg {
+                CLIENT => self.client_shook_hands(slot),
+                _ => self.server_shook_hands(slot),
+            }
+        }
+        if has_output {
+            self.flush_channel(slot, leg);
+        }
+        let session = &self.sessions[slot];
+        if is_over && session.leg(leg).intake.source == Source::Open {
+            self.source_finished(slot, leg);
+        }
+    }
+
+    /// The peer's bytes end. Whether these are all it wanted to send is for TLS to say.
+    pub(in crate::worker) fn ciphertext_ended(&mut self, slot: u32, leg: usize) {
+        let session = &mut self.sessions[slot];
+        if session.leg(leg).intake.source != Source::Open {
+            return;
+        }
+        let ending = session.channel(leg).map(|channel| channel.tls.ending());
+        match ending {
+            Some(Ending::InHandshake) => {
+                return self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
+            }
+            Some(Ending::Truncated) => {
+                if let Some(channel) = session.channel_mut(leg) {
+                    channel.truncated = true;
+                }
+                let tls = &self.sessions[slot].route.counters().tls;
+                tls.truncated[leg].add(1);
+            }
+            Some(Ending::Clean) | None => {}
+        }
+        self.source_finished(slot, leg);
+    }
+
+    /// TLS with a peer is beyond repair. It is told why, as far as that is possible.
+    pub(super) fn tls_failed(&mut self, slot: u32, leg: usize, failure: &Failure) {
+        self.discard_inbound(slot, leg);
+        if self.sessions[slot].is_shaking_hands(leg) {
+            return match leg {
+                CLIENT => self.client_handshake_failed(slot, failure),
+                _ => self.server_tls_failed(slot, failure),
+            };
+        }
+        self.flush_channel(slot, leg);
+        if self.sessions[slot].leg(leg).intake.receive == Receive::Armed {
+            self.cancel_receive(slot, leg);
+        }
+        self.receive_failed(slot, leg, Reason::TlsBroken);
+    }
+
+    /// Whether a leg's peer may be read from, as far as TLS is concerned.
+    pub(in crate::worker) fn may_take_ciphertext(&self, slot: u32, leg: usize) -> bool {
+        let channel = self.sessions[slot].channel(leg);
+        channel.is_none_or(|channel| channel.inbound.is_empty() && channel.tls.failure().is_none())
+    }
+
+    /// Ciphertext that had to wait is taken up again.
+    pub(in crate::worker) fn go_on_unsealing(&mut self, slot: u32, leg: usize) {
+        if self.sessions[slot].stage != Stage::Closing && !self.is_unsealed(slot, leg) {
+            self.unseal(slot, leg);
+        }
+    }
+
+    /// Whether everything that has come has been decrypted.
+    fn is_unsealed(&self, slot: u32, leg: usize) -> bool {
+        let channel = self.sessions[slot].channel(leg);
+        channel.is_none_or(|channel| channel.inbound.is_empty())
+    }
+
+    /// The connection was lost in the handshake.
+    pub(in crate::worker) fn handshake_lost(&mut self, slot: u32, leg: usize, reason: Reason) {
+        match leg {
+            CLIENT => self.handshake_cut_off(slot, leg, reason),
+            _ => self.server_handshake_failed(slot, ConnectError::Reset),
+        }
+    }
+}
