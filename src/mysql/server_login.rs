@@ -24,6 +24,12 @@ impl Signing {
         Self { signer, signed }
     }
 
+    /// Goes on where somebody else has signed this.
+    pub(super) fn begun(signer: Signer, plugin: Plugin, scramble: Scramble) -> Self {
+        let signed = Some((plugin, scramble));
+        Self { signer, signed }
+    }
+
     /// Answers a server's greeting.
     pub(super) fn respond(
         &mut self,

@@ -83,7 +83,7 @@ labels! {
         ClientProtocol => "client_protocol",
         /// The client speaks the protocol from before MySQL 4.1.
         ClientTooOld => "client_too_old",
-        /// The client wants TLS, which was not offered.
+        /// The client wants TLS, which was not offered, or for the second time.
         ClientWantsTls => "client_wants_tls",
         /// A configured account cannot be logged in with what is known of its password.
         CredentialUnusable => "credential_unusable",
@@ -99,6 +99,8 @@ labels! {
         ServerProtocol => "server_protocol",
         /// The server refused; what it said has been passed on.
         ServerRefused => "server_refused",
+        /// The client does not want TLS, and has to.
+        TlsRequired => "tls_required",
     }
 }
 

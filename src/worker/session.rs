@@ -301,6 +301,9 @@ impl Session {
 
     /// Where the bytes of a leg's peer wait for whoever takes them.
     pub(super) fn inbox(&mut self, leg: usize) -> &mut Chunks {
+        if self.mysql.is_some() {
+            return self.conversation_mut().inbound(leg);
+        }
         &mut self.outlet(leg).chunks
     }
 

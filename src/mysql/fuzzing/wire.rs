@@ -7,7 +7,7 @@ use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Reply;
 use crate::mysql::cursor::Cursor;
 use crate::mysql::framer::{Frame, Framer};
-use crate::mysql::login::{Action, Login, Peer, Rules};
+use crate::mysql::login::{Action, ClientTls, Login, Peer, Rules};
 use crate::mysql::packet::Header;
 use crate::mysql::reply::{Event, ReplyTracker};
 
@@ -218,7 +218,13 @@ pub fn check_login(data: &[u8]) {
             .accounts
             .insert(b"app".to_vec(), Credential::Password(password));
     }
-    let mut watch = Watch::new(Login::new(Arc::new(rules), "192.0.2.1", options & 8 == 0));
+    let client_tls = match options >> 4 & 3 {
+        0 => ClientTls::Offered,
+        1 => ClientTls::Required,
+        _ => ClientTls::Off,
+    };
+    let login = Login::new(Arc::new(rules), "192.0.2.1", options & 8 == 0);
+    let mut watch = Watch::new(login.with_client_tls(client_tls));
     while let Ok(step) = cursor.u8("step") {
         let peer = PEERS[usize::from(step & 3) % 3];
         match step >> 2 & 3 {
@@ -292,6 +298,7 @@ impl Watch {
                     assert!(!bytes.is_empty() && self.open[peer as usize]);
                     assert!(!(self.over && peer == Peer::Client), "the client is done");
                 }
+                Action::StartTls => self.login.client_shook_hands(),
                 Action::OpenReplica => {
                     assert!(!std::mem::replace(
                         &mut self.open[Peer::Replica as usize],

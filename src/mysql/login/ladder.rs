@@ -1,9 +1,11 @@
 //! The steps of a login, in the order in which they happen.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
-use super::{Action, Established, Failure, Login, Peer, Phase, PrimaryOnly, Rung};
-use crate::mysql::auth::{Credential, Plugin};
+use super::{Action, ClientTls, Established, Failure, Login, Peer, Phase, PrimaryOnly, Rung};
+use crate::mysql::auth::{Credential, Password, Plugin, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::handshake::{AuthSwitch, FirstPacket, Response};
 use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, known_switch};
@@ -45,7 +47,11 @@ impl Login {
         let masked = greeting.masked(withheld, self.rules.announce);
         self.offered = masked.capabilities;
         self.scramble = Some(masked.scramble);
-        masked.write(&mut self.out, 0);
+        let mut shown = masked;
+        if self.client_tls != ClientTls::Off {
+            shown.capabilities = shown.capabilities | Capabilities::SSL;
+        }
+        shown.write(&mut self.out, 0);
         self.next_sequence = 1;
         self.phase = Phase::Response;
     }
@@ -54,7 +60,10 @@ impl Login {
     pub(super) fn responded(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
         let response = match FirstPacket::parse(payload) {
             Err(error) => return self.fail(error.into(), actions),
-            Ok(FirstPacket::SslRequest) => return self.fail(Failure::ClientWantsTls, actions),
+            Ok(FirstPacket::SslRequest) => return self.start_tls(actions),
+            Ok(FirstPacket::Response(_)) if self.client_tls == ClientTls::Required => {
+                return self.fail(Failure::TlsRequired, actions);
+            }
             Ok(FirstPacket::Response(response)) => self.accept(response),
         };
         let credential = self.rules.accounts.get(&response.user).cloned();
@@ -70,6 +79,17 @@ impl Login {
         match credential {
             Some(credential) => self.verify(&credential, actions),
             None => self.relay(actions),
+        }
+    }
+
+    /// What the client sends next is TLS, and what it has sent already behind its request, too (B-1).
+    fn start_tls(&mut self, actions: &mut Vec<Action>) {
+        match self.client_tls {
+            ClientTls::Offered | ClientTls::Required => {
+                self.phase = Phase::ClientTls;
+                actions.push(Action::StartTls);
+            }
+            ClientTls::Off | ClientTls::Running => self.fail(Failure::ClientWantsTls, actions),
         }
     }
 
@@ -249,6 +269,12 @@ impl Login {
             self.lead_link().wait_on();
             return;
         }
+        let full = self.plugin == Some(Plugin::Sha2) && payload == [AUTH_MORE_DATA, FULL_AUTH];
+        if full && self.client_tls == ClientTls::Running && !self.wants_password {
+            self.wants_password = true;
+            self.asked_for_more = true;
+            return self.ask_client(payload);
+        }
         let reason = match payload {
             [AUTH_NEXT_FACTOR, ..] => PrimaryOnly::MultiFactor,
             [AUTH_MORE_DATA, FULL_AUTH] => PrimaryOnly::FullAuthentication,
@@ -267,10 +293,34 @@ impl Login {
     }
 
     /// The client's answer to the lead.
-    pub(super) fn answered(&mut self, payload: Zeroizing<Vec<u8>>) {
+    pub(super) fn answered(&mut self, payload: Zeroizing<Vec<u8>>, actions: &mut Vec<Action>) {
+        if std::mem::take(&mut self.wants_password) {
+            return self.captured(&payload, actions);
+        }
         self.lead_link().answer(&payload);
         self.token = payload;
         self.phase = Phase::Verdict;
+    }
+
+    /// Rung 2: the client has told its password, as it does on TLS only. It does not go on in plain
+    /// text: the lead gets it encrypted for its own key, and the replica is logged in at when it is
+    /// needed.
+    fn captured(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+        let (Some(Plugin::Sha2), Some(scramble)) = (self.plugin, self.scramble) else {
+            return self.fail(Failure::CredentialUnusable, actions);
+        };
+        let password = payload.strip_suffix(&[0]).unwrap_or(payload);
+        let signer = Signer::Password(Arc::new(Password::new(password)));
+        self.rung = Rung::Capture;
+        self.signer = Some(signer.clone());
+        self.phase = Phase::Verdict;
+        self.replica.leave();
+        let mut signing = Signing::begun(signer, Plugin::Sha2, scramble);
+        let asked = signing.more(self.lead_link(), &[AUTH_MORE_DATA, FULL_AUTH]);
+        self.signing = Some(signing);
+        if asked.is_err() {
+            self.fail(Failure::CredentialUnusable, actions);
+        }
     }
 
     /// The lead's OK. The client gets it when the replica is done with.

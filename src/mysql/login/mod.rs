@@ -6,7 +6,8 @@
 //!
 //! The ladder, first match wins:
 //! 1. an account of the configuration is verified here, and ringway signs for it at every server;
-//! 2. capture over TLS, which is not available while no client link is TLS;
+//! 2. capture: a client on TLS that is asked for its password itself (`caching_sha2_password`, when
+//!    the server does not remember it) tells it, and ringway signs with it from there on;
 //! 3. relay: the primary by its greeting, the replica by the one switch;
 //! 4. the primary alone. A replica that is down, slow or of another opinion is never a reason to
 //!    refuse a client that the primary has accepted.
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub use self::outcome::{Action, Established, Failure, Peer, PrimaryOnly, Rules, Rung};
+pub use self::outcome::{Action, ClientTls, Established, Failure, Peer, PrimaryOnly, Rules, Rung};
 use super::auth::{Plugin, Scramble, Signer};
 use super::capabilities::Capabilities;
 use super::cursor::{Flaw, Malformed};
@@ -65,6 +66,10 @@ pub struct Login {
     plugin: Option<Plugin>,
     scramble: Option<Scramble>,
     token: Zeroizing<Vec<u8>>,
+    /// Whether the client's connection can be, has to be, or is TLS.
+    client_tls: ClientTls,
+    /// The lead wants the password itself.
+    wants_password: bool,
     /// Signs in the client's place.
     signing: Option<Signing>,
     signer: Option<Signer>,
@@ -99,6 +104,8 @@ enum Phase {
     Greeting,
     /// The client, for its response.
     Response,
+    /// The client, for its TLS handshake.
+    ClientTls,
     /// The client, for a signature that is verified here.
     Proof,
     /// The lead, for its verdict.
@@ -138,6 +145,8 @@ impl Login {
             plugin: None,
             scramble: None,
             token: Zeroizing::default(),
+            client_tls: ClientTls::Off,
+            wants_password: false,
             signing: None,
             signer: None,
             rung: Rung::Relay,
@@ -146,6 +155,21 @@ impl Login {
             asked_for_more: false,
             ok: Vec::new(),
             change: None,
+        }
+    }
+
+    /// The same, of a client whose connection has to do with TLS.
+    #[must_use]
+    pub fn with_client_tls(mut self, client_tls: ClientTls) -> Self {
+        self.client_tls = client_tls;
+        self
+    }
+
+    /// The client's TLS handshake, which [`Action::StartTls`] asked for, is done.
+    pub fn client_shook_hands(&mut self) {
+        self.client_tls = ClientTls::Running;
+        if self.phase == Phase::ClientTls {
+            self.phase = Phase::Response;
         }
     }
 
@@ -281,7 +305,7 @@ impl Login {
         match expected {
             Phase::Response => self.responded(&payload, actions),
             Phase::Proof => self.proved(&payload, actions),
-            Phase::Answer => self.answered(payload),
+            Phase::Answer => self.answered(payload, actions),
             Phase::SecondSignature => self.signed_again(payload, actions),
             _ => {}
         }

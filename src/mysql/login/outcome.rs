@@ -27,6 +27,9 @@ pub enum Peer {
 pub enum Action {
     /// Send these bytes.
     Send(Peer, Vec<u8>),
+    /// Begin TLS with the client, as its server. What it has sent and the login has not taken belongs
+    /// to the handshake. When that is done: [`Login::client_shook_hands`](super::Login).
+    StartTls,
     /// Connect to a replica, and feed what it says. The primary is connected before a login begins.
     OpenReplica,
     /// Close this connection when all that was sent to it is out.
@@ -44,6 +47,7 @@ impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(peer, bytes) => write!(f, "Send({peer:?}, {} bytes)", bytes.len()),
+            Self::StartTls => f.write_str("StartTls"),
             Self::OpenReplica => f.write_str("OpenReplica"),
             Self::Close(peer) => write!(f, "Close({peer:?})"),
             Self::Complete(established) => write!(f, "Complete({established:?})"),
@@ -78,14 +82,17 @@ impl Rules {
     }
 }
 
-impl Rung {
-    /// Why this rung cannot be used, where it cannot.
-    pub const fn unavailable(self) -> Option<&'static str> {
-        match self {
-            Self::Capture => Some("the client's connection is not TLS"),
-            Self::Configured | Self::Relay | Self::PrimaryOnly => None,
-        }
-    }
+/// What a client's connection has to do with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientTls {
+    /// It is plain text, and stays so.
+    Off,
+    /// The client may ask for it.
+    Offered,
+    /// The client has to ask for it.
+    Required,
+    /// It is.
+    Running,
 }
 
 /// What a client that is logged in has agreed to, and with whom.
@@ -136,8 +143,10 @@ pub enum Failure {
     ClientProtocol(Malformed),
     /// The client speaks the protocol from before MySQL 4.1.
     ClientTooOld,
-    /// The client wants TLS, which was not offered.
+    /// The client wants TLS, which was not offered, or for the second time.
     ClientWantsTls,
+    /// The client does not want TLS, and has to.
+    TlsRequired,
     /// A configured account cannot be logged in with what is known of its password.
     CredentialUnusable,
     /// No server can take the session.
@@ -168,6 +177,7 @@ impl Failure {
             Self::ClientProtocol(_) => LoginFailure::ClientProtocol,
             Self::ClientTooOld => LoginFailure::ClientTooOld,
             Self::ClientWantsTls => LoginFailure::ClientWantsTls,
+            Self::TlsRequired => LoginFailure::TlsRequired,
             Self::CredentialUnusable => LoginFailure::CredentialUnusable,
             Self::NoServer => LoginFailure::NoServer,
             Self::OutOfOrder => LoginFailure::OutOfOrder,
@@ -187,7 +197,8 @@ impl Failure {
             | Self::ClientTooOld
             | Self::ClientWantsTls
             | Self::OutOfOrder
-            | Self::PacketTooLong => Who::Client,
+            | Self::PacketTooLong
+            | Self::TlsRequired => Who::Client,
             Self::CredentialUnusable
             | Self::ServerRefused {
                 configured: true, ..
@@ -221,6 +232,7 @@ impl Failure {
             Self::ClientProtocol(error) => (1043, b"08S01", format!("Bad handshake: {error}")),
             Self::ClientTooOld => (1251, b"08004", text(TOO_OLD)),
             Self::ClientWantsTls => (1043, b"08S01", text(NO_TLS)),
+            Self::TlsRequired => (3159, b"HY000", text(TLS_REQUIRED)),
             Self::CredentialUnusable => (1045, b"28000", text(UNUSABLE)),
             Self::NoServer => (2003, b"HY000", text(NO_SERVER)),
             Self::OutOfOrder => (1156, b"08S01", text("Got packets out of order")),
@@ -252,6 +264,7 @@ fn text(message: &str) -> String {
 
 const TOO_OLD: &str = "Client does not support the authentication protocol since MySQL 4.1";
 const NO_TLS: &str = "Bad handshake: TLS was asked for and not offered";
+const TLS_REQUIRED: &str = "Connections without TLS are not allowed at this balancer";
 const UNUSABLE: &str = "The balancer cannot log this account in with what it is configured to know";
 const NO_SERVER: &str = "The balancer can reach no server that could take this connection";
 const TOO_LONG: &str = "Got a packet bigger than a login can be";
@@ -268,11 +281,5 @@ mod tests {
         assert_eq!(refused(1045, false), Who::Client);
         assert_eq!(refused(1045, true), Who::Operator);
         assert_eq!(refused(1040, false), Who::Server);
-    }
-
-    #[test]
-    fn capture_has_its_place_and_is_not_available() {
-        assert!(Rung::Capture.unavailable().is_some());
-        assert!(Rung::Relay.unavailable().is_none());
     }
 }

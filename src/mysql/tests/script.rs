@@ -118,6 +118,8 @@ pub(super) struct Scene {
     /// Packets that were sent and not yet looked at, by peer.
     sent: [Vec<(u8, Vec<u8>)>; 3],
     pub(super) opened: usize,
+    /// Whether TLS with the client is to begin.
+    pub(super) starts_tls: bool,
     pub(super) closed: [bool; 3],
     pub(super) established: Option<Established>,
     pub(super) failure: Option<Failure>,
@@ -139,6 +141,7 @@ impl Scene {
             login,
             sent: Default::default(),
             opened: 0,
+            starts_tls: false,
             closed: [false; 3],
             established: None,
             failure: None,
@@ -202,6 +205,7 @@ impl Scene {
                     );
                     self.sent[peer as usize].extend(split(&bytes));
                 }
+                Action::StartTls => self.starts_tls = true,
                 Action::OpenReplica => self.opened += 1,
                 Action::Close(peer) => {
                     assert!(!self.closed[peer as usize], "{peer:?} is closed twice");

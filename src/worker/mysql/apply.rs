@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Leaving, leg_of, leg_of_server, settings_of};
-use crate::mysql::login::{Action, Established, Failure, Login, Peer};
+use crate::mysql::login::{Action, ClientTls, Established, Failure, Login, Peer};
 use crate::mysql::route::Server;
 use crate::mysql::splitter::{Ending, Order, Splitter};
 use crate::telemetry::{Reason, Who};
@@ -39,6 +39,7 @@ impl<K: Kernel> Worker<K> {
         for action in actions {
             match action {
                 Action::Send(peer, bytes) => self.send_own(slot, leg_of(peer), bytes),
+                Action::StartTls => self.start_tls(slot),
                 Action::OpenReplica => self.open_replica(slot),
                 Action::Close(Peer::Client) => {}
                 Action::Close(peer) => self.leave_when_sent(slot, leg_of(peer)),
@@ -97,6 +98,7 @@ impl<K: Kernel> Worker<K> {
         let address = self.client_address(slot);
         let session = &mut self.sessions[slot];
         let mysql = Arc::clone(session.route.mysql());
+        let is_encrypted = session.is_encrypted(CLIENT);
         let conversation = session.conversation_mut();
         let splitter = conversation
             .splitter
@@ -110,6 +112,10 @@ impl<K: Kernel> Worker<K> {
             payload,
             &mut actions,
         );
+        let login = match is_encrypted {
+            true => login.with_client_tls(ClientTls::Running),
+            false => login,
+        };
         conversation.login = Some(Box::new(login));
         conversation.logged_in = false;
         conversation.deadline_ms = now_ms + mysql.settings.login_timeout.as_millis() as u64;

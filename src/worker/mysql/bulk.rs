@@ -30,7 +30,8 @@ impl<K: Kernel> Worker<K> {
 
     /// Stops receiving from a server that is in the middle of a long row.
     pub(super) fn consider_splicing(&mut self, slot: u32, leg: usize) {
-        if leg == CLIENT || self.sessions[slot].stage != Stage::Relaying {
+        let session = &self.sessions[slot];
+        if leg == CLIENT || session.stage != Stage::Relaying || !session.is_plain() {
             return;
         }
         let long = self.may_pass_unseen(slot, leg, usize::MAX) >= SPLICE_ROW_BYTES;

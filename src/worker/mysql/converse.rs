@@ -51,7 +51,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The client's connection is lost. A server that is in the middle of its login is left
     /// properly before the session ends: it would count an unfinished handshake against ringway.
-    fn client_lost(&mut self, slot: u32, reason: Reason) {
+    pub(in crate::worker) fn client_lost(&mut self, slot: u32, reason: Reason) {
         let session = &mut self.sessions[slot];
         let login = session.conversation().login.as_ref();
         let is_over = login.is_none_or(|login| login.is_finished());
@@ -225,15 +225,14 @@ impl<K: Kernel> Worker<K> {
     /// Whether nothing waits to be sent on a connection.
     pub(super) fn is_sent(&self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
-        let Some(conversation) = &session.mysql else {
+        if session.mysql.is_none() {
             return false;
-        };
+        }
         let in_pipe = leg == CLIENT
             && [SERVER, REPLICA]
                 .into_iter()
                 .any(|leg| session.leg(leg).intake.pipe_bytes > 0);
-        let empty = conversation.lines[leg].own.is_empty() && !in_pipe;
-        empty && session.leg(leg).outlet.chunks.is_empty()
+        !in_pipe && !self.has_to_send(slot, leg)
     }
 
     /// Sends what waits for a connection: chunks first, then bytes of ringway's own.
@@ -245,6 +244,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         match outlet.chunks.first() {
+            _ if session.is_encrypted(leg) => self.flush_channel(slot, leg),
             Some(chunk) => self.send_chunk(slot, leg, chunk),
             None => self.send_own_now(slot, leg),
         }

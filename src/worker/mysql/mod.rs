@@ -13,6 +13,7 @@ mod deadlines;
 mod kill;
 mod leave;
 mod replica;
+mod tls;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,12 +26,13 @@ use super::route::LocalRoute;
 use super::session::{CLIENT, Chunks, Leg, REPLICA, SERVER, Session, Stage};
 use crate::balance::Health;
 use crate::config::Role;
-use crate::mysql::login::{Login, Peer};
+use crate::mysql::login::{ClientTls, Login, Peer};
 use crate::mysql::packet::ErrPacket;
 use crate::mysql::route::Server;
 use crate::mysql::server_login::ServerLogin;
 use crate::mysql::splitter::{Settings, Splitter};
 use crate::telemetry::{Reason, RouteReason, Who};
+use crate::tls::policy::ListenerMode;
 
 /// What a MySQL session has beyond a relay.
 pub(super) struct Conversation {
@@ -131,6 +133,11 @@ impl Conversation {
         self.lines[leg].leaving == Leaving::Now
     }
 
+    /// What a connection has brought and nobody has taken yet.
+    pub(super) fn inbound(&mut self, leg: usize) -> &mut Chunks {
+        &mut self.lines[leg].inbound
+    }
+
     /// Who takes what a connection brings now.
     fn ear(&self, leg: usize) -> Ear {
         let login_wants = |peer| self.login.as_ref().is_some_and(|login| login.wants(peer));
@@ -147,9 +154,14 @@ impl Conversation {
         }
     }
 
-    /// Whether bytes of ringway's own wait for a connection.
+    /// Whether bytes of ringway's own wait for any connection.
     fn has_own(&self) -> bool {
         self.lines.iter().any(|line| !line.own.is_empty())
+    }
+
+    /// Whether bytes of ringway's own wait for this connection.
+    fn has_own_for(&self, leg: usize) -> bool {
+        !self.lines[leg].own.is_empty()
     }
 }
 
@@ -168,6 +180,7 @@ impl<K: Kernel> Worker<K> {
         let address = self.client_address(slot);
         let session = &mut self.sessions[slot];
         let login = Login::new(mysql.rules.clone(), &address, has_replica(&session.route));
+        let login = login.with_client_tls(offered_tls(&session.route));
         let deadline_ms = now_ms + settings.login_timeout.as_millis() as u64;
         let mut conversation = Conversation::new(Some(Box::new(login)), deadline_ms);
         conversation.is_unauthenticated = true;
@@ -268,6 +281,15 @@ fn has_replica(route: &LocalRoute) -> bool {
         let is_up = server.health() == Health::Up;
         server.role() == Some(Role::Replica) && is_up && !server.is_lagging()
     })
+}
+
+/// What clients of a route are offered.
+fn offered_tls(route: &LocalRoute) -> ClientTls {
+    match route.tls.as_ref().map(|policy| &policy.mode) {
+        Some(ListenerMode::Preferred(_)) => ClientTls::Offered,
+        Some(ListenerMode::Required(_)) => ClientTls::Required,
+        Some(ListenerMode::Terminate(_) | ListenerMode::Passthrough) | None => ClientTls::Off,
+    }
 }
 
 /// What sessions of a route are held to, as the splitter wants to know it.

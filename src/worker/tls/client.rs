@@ -116,11 +116,17 @@ impl<K: Kernel> Worker<K> {
             true => tls.resumed.add(1),
             false => tls.full.add(1),
         }
-        self.choose_pool(slot, agreement.alpn.as_slice());
+        if session.mysql.is_some() {
+            self.client_is_on_tls(slot);
+        } else {
+            self.choose_pool(slot, agreement.alpn.as_slice());
+        }
         if self.access_log {
             self.keep_agreement(slot, agreement);
         }
-        self.look_for_server(slot);
+        if self.sessions[slot].mysql.is_none() {
+            self.look_for_server(slot);
+        }
     }
 
     fn keep_agreement(&mut self, slot: u32, agreement: Agreement) {
@@ -196,6 +202,10 @@ impl<K: Kernel> Worker<K> {
         self.leave_handshake(slot);
         let session = &mut self.sessions[slot];
         session.route.counters().tls.failures(failure).add(1);
+        if session.mysql.is_some() {
+            let _ = self.kernel.send_bytes(session.legs[CLIENT].socket, words);
+            return self.client_lost(slot, reason);
+        }
         session.set_end(who, reason);
         session.deadline_ms = now_ms + session.route.timeouts.reset_linger_ms;
         if let Some(encryption) = &mut session.encryption {
@@ -221,7 +231,10 @@ impl<K: Kernel> Worker<K> {
         }
         let tls = &session.route.counters().tls;
         tls.failures(HandshakeFailure::CutOff).add(1);
-        self.end(slot, Who::Client, reason);
+        match session.mysql {
+            Some(_) => self.client_lost(slot, reason),
+            None => self.end(slot, Who::Client, reason),
+        }
     }
 
     /// The client's time for its handshake is up, or for what it was told instead.

@@ -13,7 +13,7 @@ mod unseal;
 
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
-use super::session::{CLIENT, Chunks, SERVER, Session, Stage};
+use super::session::{CLIENT, Chunks, Session, Stage};
 use crate::telemetry::{Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
 use crate::tls::session::Session as Tls;
@@ -22,7 +22,7 @@ use crate::tls::session::Session as Tls;
 #[derive(Default)]
 pub(super) struct Encryption {
     /// By leg.
-    channels: [Option<Box<Channel>>; 2],
+    channels: [Option<Box<Channel>>; 3],
     /// Reads what the client wants, until that is known.
     hello: Option<Box<Reader>>,
     /// The name of a server that the client has asked for.
@@ -51,6 +51,8 @@ struct Channel {
     burst_bytes: u32,
     /// When the last of them were.
     sealed_ms: u64,
+    /// Whether the handshake is done, and the leg's user knows.
+    is_ready: bool,
     /// Whether the peer's sending ended without a word.
     truncated: bool,
     /// Whether the end of our sending has been said.
@@ -66,6 +68,7 @@ impl Channel {
             sealed_bytes: 0,
             burst_bytes: 0,
             sealed_ms: 0,
+            is_ready: false,
             truncated: false,
             said_goodbye: false,
         })
@@ -77,6 +80,19 @@ impl Session {
     #[inline]
     fn channel(&self, leg: usize) -> Option<&Channel> {
         self.encryption.as_ref()?.channels.get(leg)?.as_deref()
+    }
+
+    /// Puts TLS between a leg and its peer. `unread` is what the peer has sent already.
+    pub(super) fn encrypt(&mut self, leg: usize, tls: Tls, unread: Chunks) {
+        let mut channel = Channel::new(tls);
+        channel.inbound = unread;
+        self.encryption.get_or_insert_default().channels[leg] = Some(channel);
+    }
+
+    /// A leg's TLS, apart from everything else of the session.
+    pub(super) fn tls_of(encryption: &mut Option<Box<Encryption>>, leg: usize) -> Option<&mut Tls> {
+        let channels = &mut encryption.as_mut()?.channels;
+        Some(&mut channels.get_mut(leg)?.as_mut()?.tls)
     }
 
     #[inline]
@@ -101,8 +117,8 @@ impl Session {
 
     /// Whether what a leg's peer says concerns nobody but TLS yet.
     pub(super) fn is_shaking_hands(&self, leg: usize) -> bool {
-        let handshake = self.stage == Stage::Handshake && leg == CLIENT;
-        handshake || self.stage == Stage::Connecting && leg == SERVER && self.is_encrypted(leg)
+        let is_greeting = self.stage == Stage::Handshake && leg == CLIENT;
+        is_greeting || self.channel(leg).is_some_and(|channel| !channel.is_ready)
     }
 
     /// Whether ciphertext of a leg is being sent.

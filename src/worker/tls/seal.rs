@@ -16,7 +16,7 @@ impl<K: Kernel> Worker<K> {
     #[inline]
     pub(in crate::worker) fn has_to_send(&self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
-        if !session.leg(leg).outlet.chunks.is_empty() {
+        if !session.leg(leg).outlet.chunks.is_empty() || session.has_own(leg) {
             return true;
         }
         let channel = session.channel(leg);
@@ -71,13 +71,20 @@ impl<K: Kernel> Worker<K> {
             let session = &mut self.sessions[slot];
             let next = session.leg(leg).outlet.chunks.first();
             let channel = session.channel_mut(leg)?;
-            let Some(plaintext) = next else {
-                written += channel.tls.transmit(self.kernel.bytes(target));
-                break;
-            };
             let record_bytes = channel.record_bytes(now_ms);
-            let (plain, cipher) = self.kernel.pair(plaintext, target);
-            let sent = match channel.tls.send(plain, cipher, record_bytes) {
+            let sent = match next {
+                Some(chunk) => {
+                    let (plain, cipher) = self.kernel.pair(chunk, target);
+                    channel.tls.send(plain, cipher, record_bytes)
+                }
+                None => {
+                    let cipher = self.kernel.bytes(target);
+                    session.seal_own(leg, cipher, record_bytes)
+                }
+            };
+            let session = &mut self.sessions[slot];
+            let channel = session.channel_mut(leg)?;
+            let sent = match sent {
                 Ok(sent) => sent,
                 Err(why) => {
                     failure = Some(why);
@@ -93,9 +100,11 @@ impl<K: Kernel> Worker<K> {
             if sent.taken == 0 {
                 break;
             }
-            let chunks = &mut session.leg_mut(leg).outlet.chunks;
-            if let Some(buffer) = chunks.consume(sent.taken) {
-                self.kernel.release(buffer);
+            if next.is_some() {
+                let chunks = &mut session.leg_mut(leg).outlet.chunks;
+                if let Some(buffer) = chunks.consume(sent.taken) {
+                    self.kernel.release(buffer);
+                }
             }
         }
         if written == 0 {

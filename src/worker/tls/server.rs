@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::super::event_loop::Worker;
 use super::super::kernel::Kernel;
-use super::super::session::{Leg, SERVER, Stage};
+use super::super::session::{Chunks, Leg, SERVER, Stage};
 use super::super::token::Op;
-use super::Channel;
 use crate::telemetry::{ConnectError, Notice};
 use crate::tls::session::{Failure, Session as Tls};
 
@@ -28,8 +27,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn greet_server(&mut self, slot: u32, tls: Tls) {
-        let encryption = self.sessions[slot].encryption.get_or_insert_default();
-        encryption.channels[SERVER] = Some(Channel::new(tls));
+        self.sessions[slot].encrypt(SERVER, tls, Chunks::default());
         self.arm_receive(slot, SERVER, false);
         self.flush_channel(slot, SERVER);
     }

@@ -120,13 +120,14 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's TLS has taken something in: sees what has become of it.
     fn channel_moved(&mut self, slot: u32, leg: usize) {
-        let session = &self.sessions[slot];
-        let Some(channel) = session.channel(leg) else {
+        let session = &mut self.sessions[slot];
+        let Some(channel) = session.channel_mut(leg) else {
             return;
         };
         let has_output = channel.tls.has_output();
-        let is_over = channel.tls.peer_has_closed() && !channel.tls.is_handshaking();
-        if session.is_shaking_hands(leg) && !channel.tls.is_handshaking() {
+        let is_ready = !channel.tls.is_handshaking();
+        let is_over = channel.tls.peer_has_closed() && is_ready;
+        if is_ready && !std::mem::replace(&mut channel.is_ready, true) {
             match leg {
                 CLIENT => self.client_shook_hands(slot),
                 _ => self.server_shook_hands(slot),

@@ -1,0 +1,74 @@
+//! TLS with a client that asks for it in its login (`SSLRequest`), and what goes through it.
+
+use crate::mysql::login::Login;
+use crate::telemetry::{Reason, Who};
+use crate::tls::policy::ListenerMode;
+use crate::tls::session::{Failure, Sent};
+use crate::worker::event_loop::Worker;
+use crate::worker::kernel::Kernel;
+use crate::worker::session::{CLIENT, Session};
+
+impl<K: Kernel> Worker<K> {
+    /// The client has asked for TLS. Everything behind its request belongs to the handshake, what
+    /// came with it included: it was not protected, and is not to be taken for what is (B-1).
+    pub(super) fn start_tls(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot];
+        let policy = session.route.tls.clone();
+        let accepted = match policy.as_ref().map(|policy| &policy.mode) {
+            Some(ListenerMode::Preferred(acceptor) | ListenerMode::Required(acceptor)) => {
+                acceptor.accept()
+            }
+            // It was offered, so there is a policy.
+            _ => Err(Failure::Ours("no TLS".into())),
+        };
+        let Ok(tls) = accepted else {
+            return self.end(slot, Who::Ringway, Reason::Internal);
+        };
+        let unread = std::mem::take(session.conversation_mut().inbound(CLIENT));
+        session.encrypt(CLIENT, tls, unread);
+        self.unseal(slot, CLIENT);
+    }
+
+    /// The client's handshake is done: its login goes on.
+    pub(in crate::worker) fn client_is_on_tls(&mut self, slot: u32) {
+        let conversation = self.sessions[slot].conversation_mut();
+        if let Some(login) = &mut conversation.login {
+            Login::client_shook_hands(login);
+        }
+    }
+}
+
+impl Session {
+    /// Whether bytes of ringway's own wait for a leg's peer.
+    #[inline]
+    pub(in crate::worker) fn has_own(&self, leg: usize) -> bool {
+        let mysql = self.mysql.as_ref();
+        mysql.is_some_and(|conversation| conversation.has_own_for(leg))
+    }
+
+    /// Encrypts bytes of ringway's own for a leg's peer, as far as there are some, behind what TLS
+    /// itself has to say.
+    pub(in crate::worker) fn seal_own(
+        &mut self,
+        leg: usize,
+        ciphertext: &mut [u8],
+        record_bytes: usize,
+    ) -> Result<Sent, Failure> {
+        let line = self.mysql.as_mut().map(|mysql| &mut mysql.lines[leg].own);
+        let own = line.as_ref().and_then(|line| line.front());
+        let plaintext = own.map_or(&[][..], |own| &own.bytes[own.sent..]);
+        let Some(tls) = Self::tls_of(&mut self.encryption, leg) else {
+            return Err(Failure::Ours("no TLS".into()));
+        };
+        let sent = tls.send(plaintext, ciphertext, record_bytes)?;
+        if let Some(line) = line
+            && let Some(own) = line.front_mut()
+        {
+            own.sent += sent.taken;
+            if own.sent == own.bytes.len() {
+                line.pop_front();
+            }
+        }
+        Ok(sent)
+    }
+}
