@@ -161,7 +161,12 @@ fn a_reload_shows_new_certificates_and_a_bad_pair_changes_nothing() {
     let second = issue(directory.path(), "site", 10 * DAY + DAY / 2);
     balancer.reload(&config);
     is_shown(&balancer, second);
-    balancer.wait_for_log("expires in 10 days");
+    let renewed =
+        format!("reloaded: listener web has a new certificate in {file}, which expires in 10 days");
+    balancer.wait_for_log(&renewed);
+    balancer.wait_for_log(&format!("listener web: the certificate in {file} ("));
+    balancer.reload(&config);
+    balancer.wait_for_log("reloaded: no changes");
     let status = balancer.admin("/api/status");
     assert!(status.contains("\"certificates\":[{\"file\":"), "{status}");
 }
