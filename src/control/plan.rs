@@ -570,4 +570,33 @@ mod tests {
         assert!(Arc::ptr_eq(&route.pool, &plan.pools[0]));
         assert_eq!((route.generation, route.sockets.len()), (7, 2));
     }
+
+    #[test]
+    fn a_route_leads_where_a_rule_of_its_listener_says() {
+        let text = TWO_SERVERS.replacen("pool = \"web\"", "pool = \"web\"\ntls = @", 1);
+        let rules = "{ mode = \"passthrough\", route = [\
+                     { server_names = \"*.api.example\", pool = \"api\" }, \
+                     { alpn = \"h2\", pool = \"web\" }] }";
+        let api = "[[pool]]\nname = \"api\"\ntls = { mode = \"insecure\" }\n\
+                   server = [{ name = \"api-01\", address = \"10.0.0.3:443\" }]\n";
+        let config = config(&format!("{}{api}", text.replace('@', rules)));
+        let (_, plan) = start(&format!("{}{api}", text.replace('@', rules)));
+        let socket = Arc::new(ListeningSocket {
+            address: tcp("127.0.0.1:8080"),
+            descriptors: Vec::new(),
+        });
+        let snapshot = plan.snapshot(1, &config, |_| &socket);
+        let route = &snapshot.listeners[0];
+        let policy = route.tls.listener.as_ref().unwrap();
+        let found = |host, alpn: &[&str]| {
+            let rule = policy.routes.find(host, alpn)?;
+            let destination = &route.tls.by_rule[rule];
+            Some((&**destination.pool.name(), destination.tls.is_some()))
+        };
+        assert_eq!(found(Some("eu.api.example"), &["h2"]), Some(("api", true)));
+        assert_eq!(found(Some("api.example"), &["h2"]), Some(("web", false)));
+        assert_eq!(found(None, &[]), None);
+        assert_eq!(&**route.pool.name(), "web");
+        assert!(route.tls.pool.is_none());
+    }
 }

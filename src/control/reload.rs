@@ -12,7 +12,7 @@ use super::capacity::descriptors_per_session;
 use super::listen::{self, OpenSocket};
 use super::plan::{Plan, plan};
 use super::process::{Fixed, Process};
-use super::{Complete, Error, OpenedLog, TlsState, complete, log};
+use super::{Complete, Error, LoadedTls, OpenedLog, TlsState, complete, log};
 use crate::config::{self, Config, Diagnostic, Errors, LoadError, Position, ServerId, diff};
 use crate::worker::Shared;
 
@@ -112,7 +112,7 @@ fn apply(process: &mut Process, complete: Complete) -> Result<String, Error> {
     // Last: who has connected would be reset if anything were refused after it.
     listen::listen_on(&plan.open, &opened)?;
     // From here on nothing can fail.
-    let changes = describe(process, &plan, &config);
+    let changes = describe(process, &plan, &config, &tls);
     exchange_sockets(process, &plan, opened);
     set_limits(process, &plan, &config);
     set_servers(&process.shared(), &plan);
@@ -128,7 +128,7 @@ fn apply(process: &mut Process, complete: Complete) -> Result<String, Error> {
     Ok(changes)
 }
 
-fn describe(process: &Process, plan: &Plan, config: &Config) -> String {
+fn describe(process: &Process, plan: &Plan, config: &Config, tls: &LoadedTls) -> String {
     let sessions = |id: &ServerId| {
         let removed = plan.removed_servers.iter().map(|(server, _)| server);
         let mut those = removed.filter(|server| {
@@ -137,7 +137,13 @@ fn describe(process: &Process, plan: &Plan, config: &Config) -> String {
         });
         those.next().map_or(0, |server| server.sessions().into())
     };
-    let mut changes = diff(&process.registry.borrow().config, config).render(sessions);
+    let registry = process.registry.borrow();
+    let difference = diff(&registry.config, config);
+    let mut parts = tls.renewed_since(&registry.tls);
+    if parts.is_empty() || !difference.is_empty() {
+        parts.insert(0, difference.render(sessions));
+    }
+    let mut changes = parts.join("; ");
     let waiting = needs_restart(&process.fixed, config).join(", ");
     if !waiting.is_empty() {
         changes += &format!("; not in force before a restart: {waiting}");

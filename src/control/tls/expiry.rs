@@ -67,16 +67,21 @@ impl Watched {
         let is_news = stage > self.told.replace(stage);
         is_news.then(|| {
             let (owner, path) = (&self.owner, self.file.path.display());
-            let subject = self.certificate.subject();
-            let state = match validity {
-                Validity::ExpiredFor(time) => format!("expired {} ago", rough(time)),
-                Validity::NotFor(time) => {
-                    format!("is not valid before {} have passed", rough(time))
-                }
-                Validity::ValidFor(time) => format!("expires in {}", rough(time)),
-            };
+            let (subject, state) = (self.certificate.subject(), in_words(validity));
             format!("{owner}: the certificate in {path} ({subject}) {state}")
         })
+    }
+
+    /// Whether the same owner has the other one in the same file.
+    pub(super) fn is_for(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.file.path == other.file.path
+    }
+
+    /// What is said when another certificate was in its file before.
+    pub(super) fn describe_renewal(&self, now: UnixTime) -> String {
+        let (owner, path) = (&self.owner, self.file.path.display());
+        let state = in_words(self.certificate.validity(now));
+        format!("{owner} has a new certificate in {path}, which {state}")
     }
 
     /// The listener that shows it to clients; `None`: a pool shows it to servers.
@@ -106,6 +111,14 @@ impl Watched {
     pub(in crate::control) fn not_after(&self) -> Timestamp {
         let since_epoch = Duration::from_secs(self.certificate.not_after().as_secs());
         Timestamp(UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH))
+    }
+}
+
+fn in_words(validity: Validity) -> String {
+    match validity {
+        Validity::ExpiredFor(time) => format!("expired {} ago", rough(time)),
+        Validity::NotFor(time) => format!("is not valid before {} have passed", rough(time)),
+        Validity::ValidFor(time) => format!("expires in {}", rough(time)),
     }
 }
 

@@ -140,6 +140,19 @@ impl LoadedTls {
         &self.certificates
     }
 
+    /// Which files have another certificate in them than they had before, in words. A configuration
+    /// does not differ by that.
+    pub(super) fn renewed_since(&self, before: &Self) -> Vec<String> {
+        let now = UnixTime::now();
+        let of_same_file = |one: &Watched| before.certificates.iter().find(|old| old.is_for(one));
+        let is_new = |one: &&Watched| {
+            let chain = |one: &Watched| one.certificate().certified_key().cert.clone();
+            of_same_file(one).is_some_and(|old| chain(old) != chain(one))
+        };
+        let renewed = self.certificates.iter().filter(is_new);
+        renewed.map(|one| one.describe_renewal(now)).collect()
+    }
+
     /// What a listener with a certificate in this file would come to, as far as it is shown.
     #[cfg(test)]
     pub(super) fn showing(listener: &str, file: &str) -> Self {

@@ -133,7 +133,17 @@ function endings(listener) {
   return named(count(total), top);
 }
 
+// How long the first of a listener's certificates lives on, and which there are.
+function certificates(listener) {
+  const all = [...listener.certificates].sort((a, b) => a.not_after.localeCompare(b.not_after));
+  if (!all.length) return '–';
+  const left = (Date.parse(all[0].not_after) - Date.now()) / 1000;
+  const each = all.map((c) => `${c.file}: ${c.subject}, ${c.algorithm}, until ${c.not_after}`);
+  return el('span', { title: each.join('\n') }, left > 0 ? `${span(left)} left` : 'expired');
+}
+
 function showListeners(status, seconds) {
+  const shown = status.listeners.some((listener) => listener.certificates.length);
   const opened = (l) => {
     const then = past((s) => s.listeners, (other) => other.name === l.name);
     return rate(l.sessions.opened, then && then.sessions.opened, seconds);
@@ -149,6 +159,8 @@ function showListeners(status, seconds) {
     { head: 'To clients', cell: (l) => bytes(l.bytes_out.delivered) },
     { head: 'Ended otherwise', text: true, wrap: true, hint: 'Sessions that did not end by both sides finishing',
       cell: endings },
+    ...(shown ? [{ head: 'Certificates', text: true, hint: 'Until the first of them expires',
+      cell: certificates }] : []),
   ], status.listeners)));
 }
 
