@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::auth::{Plugin, SCRAMBLE_BYTES, Scramble};
 use super::capabilities::Capabilities;
 use super::cursor::{Cursor, Flaw, Malformed};
-use super::packet::{EOF, PacketWriter, Status};
+use super::packet::{EOF, HEADER_BYTES, Header, PacketWriter, Status, write_packet};
 use crate::limits::GREETING_BYTES_MAX;
 
 /// `auth_plugin_data_len` of a greeting: the scramble and its NUL.
@@ -183,6 +183,31 @@ impl FirstPacket {
             .map(Self::Response)
             .map_err(FirstPacketError::Malformed)
     }
+}
+
+/// A response to a server that is to be asked for TLS first.
+#[derive(Debug)]
+pub struct Upgraded {
+    /// The `SSLRequest` packet, in plain text. Its flags and character set are those of the
+    /// response: MySQL does not read them a second time.
+    pub request: Vec<u8>,
+    /// The packet of the response, for TLS.
+    pub response: Vec<u8>,
+}
+
+/// Makes a request for TLS of the packet of a `HandshakeResponse41`, and gives it the next number.
+/// `None`: it is no such packet.
+pub fn upgrade(mut response: Vec<u8>) -> Option<Upgraded> {
+    let (header, payload) = response.split_first_chunk_mut::<HEADER_BYTES>()?;
+    let header = Header::parse(*header);
+    let flags = payload.first_chunk_mut::<4>()?;
+    let with_tls = Capabilities::new(u32::from_le_bytes(*flags), 0) | Capabilities::SSL;
+    *flags = with_tls.mysql().to_le_bytes();
+    let mut request = Vec::new();
+    write_packet(&mut request, header.sequence, payload.get(..FIXED_BYTES)?);
+    let number = response.get_mut(HEADER_BYTES.saturating_sub(1))?;
+    *number = header.sequence.wrapping_add(1);
+    Some(Upgraded { request, response })
 }
 
 /// `HandshakeResponse41`: who the client is and what it wants.
@@ -558,6 +583,23 @@ mod tests {
                     Err(_) => assert!(len < payload.len()),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_response_becomes_a_request_for_tls_and_what_follows_it() {
+        let mut packet = Vec::new();
+        write_packet(&mut packet, 1, RESPONSE_MYSQL);
+        let upgraded = upgrade(packet).expect("a response");
+        let (header, request) = upgraded.request.split_at(HEADER_BYTES);
+        assert_eq!(header, [32, 0, 0, 1]);
+        assert_eq!(FirstPacket::parse(request), Ok(FirstPacket::SslRequest));
+        assert_eq!(upgraded.response[3], 2);
+        let response = &upgraded.response[HEADER_BYTES..];
+        assert_eq!(response[..32], *request);
+        assert_eq!(response[32..], RESPONSE_MYSQL[32..]);
+        for len in 0..HEADER_BYTES + FIXED_BYTES {
+            assert!(upgrade(vec![0; len]).is_none());
         }
     }
 

@@ -137,8 +137,10 @@ impl<K: Kernel> Worker<K> {
 
     /// A server has taken the connection.
     fn reached(&mut self, slot: u32) {
-        let member = self.sessions[slot].chosen_member();
-        if !self.begin_server_handshake(slot, member) {
+        let session = &self.sessions[slot];
+        let member = session.chosen_member();
+        // MySQL servers speak first, and are asked for TLS in their own protocol.
+        if session.mysql.is_some() || !self.begin_server_handshake(slot, member) {
             self.connected(slot);
         }
     }

@@ -205,7 +205,12 @@ impl<K: Kernel> Worker<K> {
         if bytes.is_empty() || peer.outlet.sink == Sink::Broken || !peer.socket.is_some() {
             return;
         }
-        let line = &mut session.conversation_mut().lines[leg];
+        let asks_for_tls =
+            leg != CLIENT && session.route.server_tls.is_some() && !session.is_encrypted(leg);
+        if asks_for_tls {
+            return self.ask_for_tls(slot, leg, bytes);
+        }
+        let line = &mut self.sessions[slot].conversation_mut().lines[leg];
         line.own.push_back(Own { bytes, sent: 0 });
         self.send_more(slot, leg);
     }
@@ -225,14 +230,15 @@ impl<K: Kernel> Worker<K> {
     /// Whether nothing waits to be sent on a connection.
     pub(super) fn is_sent(&self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
-        if session.mysql.is_none() {
+        let Some(conversation) = &session.mysql else {
             return false;
-        }
+        };
+        let is_held = conversation.lines[leg].held.is_some();
         let in_pipe = leg == CLIENT
             && [SERVER, REPLICA]
                 .into_iter()
                 .any(|leg| session.leg(leg).intake.pipe_bytes > 0);
-        !in_pipe && !self.has_to_send(slot, leg)
+        !in_pipe && !is_held && !self.has_to_send(slot, leg)
     }
 
     /// Sends what waits for a connection: chunks first, then bytes of ringway's own.

@@ -19,6 +19,7 @@ impl<K: Kernel> Worker<K> {
         let line = &mut session.conversation_mut().lines[leg];
         line.leaving = Leaving::Now;
         line.own.clear();
+        line.held = None;
         let kernel = &mut self.kernel;
         line.inbound.truncate(0, |buffer| kernel.release(buffer));
         self.cancel_leg(slot, leg);
@@ -45,6 +46,8 @@ impl<K: Kernel> Worker<K> {
             return false;
         }
         self.discard(slot, leg);
+        self.discard_inbound(slot, leg);
+        self.sessions[slot].unencrypt(leg);
         self.give_place_back(slot, leg);
         if leg == REPLICA {
             self.count_replica_closed(slot);

@@ -73,6 +73,8 @@ struct Line {
     inbound: Chunks,
     /// Bytes of ringway's own, to be sent behind the outlet's chunks.
     own: VecDeque<Own>,
+    /// The response of a login at a server, until there is TLS with it.
+    held: Option<Vec<u8>>,
     leaving: Leaving,
 }
 

@@ -1,7 +1,8 @@
 //! TLS with a client that asks for it in its login (`SSLRequest`), and what goes through it.
 
+use crate::mysql::handshake::upgrade;
 use crate::mysql::login::Login;
-use crate::telemetry::{Reason, Who};
+use crate::telemetry::{ConnectError, Reason, Who};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Failure, Sent};
 use crate::worker::event_loop::Worker;
@@ -27,6 +28,50 @@ impl<K: Kernel> Worker<K> {
         let unread = std::mem::take(session.conversation_mut().inbound(CLIENT));
         session.encrypt(CLIENT, tls, unread);
         self.unseal(slot, CLIENT);
+    }
+
+    /// The first thing that a server is told is the response to its greeting. Where the server is to
+    /// be spoken to over TLS it is asked for that first, and nothing of the response leaves before
+    /// the server has proved who it is (B-14).
+    pub(super) fn ask_for_tls(&mut self, slot: u32, leg: usize, response: Vec<u8>) {
+        let session = &self.sessions[slot];
+        let policy = session.route.server_tls.as_ref();
+        let tls = policy.zip(session.leg(leg).member);
+        let tls = tls.and_then(|(policy, member)| policy.connect(member.into(), self.index).ok());
+        let Some((upgraded, tls)) = upgrade(response).zip(tls) else {
+            return self.lose_server(slot, leg, ConnectError::Other);
+        };
+        let session = &mut self.sessions[slot];
+        let socket = session.leg(leg).socket;
+        let line = &mut session.conversation_mut().lines[leg];
+        line.held = Some(upgraded.response);
+        // What the server has said behind its greeting was not protected: TLS takes it for nonsense.
+        let unread = std::mem::take(&mut line.inbound);
+        session.encrypt(leg, tls, unread);
+        // A connection on which nothing has been sent has room. Should it be gone, a receive tells.
+        let _ = self.kernel.send_bytes(socket, &upgraded.request);
+        self.flush_channel(slot, leg);
+    }
+
+    /// There is TLS with a server: the login goes on.
+    pub(in crate::worker) fn server_is_on_tls(&mut self, slot: u32, leg: usize) {
+        let line = &mut self.sessions[slot].conversation_mut().lines[leg];
+        if let Some(response) = line.held.take() {
+            self.send_own(slot, leg, response);
+        }
+    }
+
+    /// A server was lost before there was TLS with it: as if it had not taken the connection.
+    pub(in crate::worker) fn lose_server(&mut self, slot: u32, leg: usize, error: ConnectError) {
+        let session = &self.sessions[slot];
+        if let Some(member) = session.leg(leg).member {
+            let counters = session.route.server_counters(member);
+            counters.connect_failures(error).add(1);
+            self.note_failure(slot, member, error);
+        }
+        self.close_leg(slot, leg);
+        self.server_gone(slot, leg);
+        self.converse(slot);
     }
 
     /// The client's handshake is done: its login goes on.

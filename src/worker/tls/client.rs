@@ -222,7 +222,7 @@ impl<K: Kernel> Worker<K> {
     /// The client, or a server before the session could use it, went away in its handshake.
     pub(in crate::worker) fn handshake_cut_off(&mut self, slot: u32, leg: usize, reason: Reason) {
         if leg != CLIENT {
-            return self.server_handshake_failed(slot, ConnectError::Tls);
+            return self.server_handshake_lost(slot, leg, ConnectError::Tls);
         }
         let session = &self.sessions[slot];
         let ending = session.encryption.as_ref().and_then(|tls| tls.ending);

@@ -89,6 +89,13 @@ impl Session {
         self.encryption.get_or_insert_default().channels[leg] = Some(channel);
     }
 
+    /// Takes TLS away from a leg whose connection is gone.
+    pub(super) fn unencrypt(&mut self, leg: usize) {
+        if let Some(encryption) = &mut self.encryption {
+            encryption.channels[leg] = None;
+        }
+    }
+
     /// A leg's TLS, apart from everything else of the session.
     pub(super) fn tls_of(encryption: &mut Option<Box<Encryption>>, leg: usize) -> Option<&mut Tls> {
         let channels = &mut encryption.as_mut()?.channels;

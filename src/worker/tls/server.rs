@@ -32,22 +32,25 @@ impl<K: Kernel> Worker<K> {
         self.flush_channel(slot, SERVER);
     }
 
-    /// The server's handshake is done.
-    pub(super) fn server_shook_hands(&mut self, slot: u32) {
-        self.connected(slot);
-    }
-
     /// The server's certificate does not do, or the like. The operator learns what it is.
-    pub(super) fn server_tls_failed(&mut self, slot: u32, failure: &Failure) {
+    pub(super) fn server_tls_failed(&mut self, slot: u32, leg: usize, failure: &Failure) {
         let session = &self.sessions[slot];
-        if let Some(member) = session.legs[SERVER].member {
+        if let Some(member) = session.leg(leg).member {
             let server = Arc::clone(session.route.server(member));
             let failure = Box::new(failure.clone());
             self.shared
                 .notices
                 .push(Notice::ServerTls { server, failure });
         }
-        self.server_handshake_failed(slot, ConnectError::Tls);
+        self.server_handshake_lost(slot, leg, ConnectError::Tls);
+    }
+
+    /// A server was lost before there was TLS with it.
+    pub(super) fn server_handshake_lost(&mut self, slot: u32, leg: usize, error: ConnectError) {
+        match self.sessions[slot].mysql {
+            Some(_) => self.lose_server(slot, leg, error),
+            None => self.server_handshake_failed(slot, error),
+        }
     }
 
     /// There will be no TLS with the server. Its connection is closed when nothing is in flight on
@@ -87,9 +90,7 @@ impl<K: Kernel> Worker<K> {
         self.discard_sealed(slot, SERVER);
         self.discard_inbound(slot, SERVER);
         let session = &mut self.sessions[slot];
-        if let Some(encryption) = &mut session.encryption {
-            encryption.channels[SERVER] = None;
-        }
+        session.unencrypt(SERVER);
         // What the client has sent already is for the next one.
         let server = &mut session.legs[SERVER];
         let mut fresh = Leg::new(server.socket);

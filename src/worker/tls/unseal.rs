@@ -127,11 +127,13 @@ impl<K: Kernel> Worker<K> {
         let has_output = channel.tls.has_output();
         let is_ready = !channel.tls.is_handshaking();
         let is_over = channel.tls.peer_has_closed() && is_ready;
-        if is_ready && !std::mem::replace(&mut channel.is_ready, true) {
-            match leg {
-                CLIENT => self.client_shook_hands(slot),
-                _ => self.server_shook_hands(slot),
-            }
+        let is_new = is_ready && !std::mem::replace(&mut channel.is_ready, true);
+        let is_mysql = session.mysql.is_some();
+        match leg {
+            CLIENT if is_new => self.client_shook_hands(slot),
+            _ if is_new && is_mysql => self.server_is_on_tls(slot, leg),
+            _ if is_new => self.connected(slot),
+            _ => {}
         }
         if has_output {
             self.flush_channel(slot, leg);
@@ -171,7 +173,7 @@ impl<K: Kernel> Worker<K> {
         if self.sessions[slot].is_shaking_hands(leg) {
             return match leg {
                 CLIENT => self.client_handshake_failed(slot, failure),
-                _ => self.server_tls_failed(slot, failure),
+                _ => self.server_tls_failed(slot, leg, failure),
             };
         }
         self.flush_channel(slot, leg);
@@ -204,7 +206,7 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn handshake_lost(&mut self, slot: u32, leg: usize, reason: Reason) {
         match leg {
             CLIENT => self.handshake_cut_off(slot, leg, reason),
-            _ => self.server_handshake_failed(slot, ConnectError::Reset),
+            _ => self.server_handshake_lost(slot, leg, ConnectError::Reset),
         }
     }
 }
