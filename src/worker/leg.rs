@@ -267,6 +267,7 @@ impl<K: Kernel> Worker<K> {
         if intake.receive == Receive::Starved {
             intake.receive = Receive::Idle;
         }
+        self.try_buffer_again(slot, leg, op);
         match op {
             Op::Send | Op::Room => self.go_on_sending(slot, leg),
             _ => self.go_on_reading(slot, leg),

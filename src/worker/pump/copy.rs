@@ -62,9 +62,13 @@ impl<K: Kernel> Worker<K> {
     /// A leg's peer may be sent to again.
     pub(in crate::worker) fn go_on_sending(&mut self, slot: u32, leg: usize) {
         if self.sessions[slot].encryption.is_some() {
-            self.go_on_unsealing(slot, leg);
             if self.sessions[slot].is_shaking_hands(leg) {
+                self.go_on_unsealing(slot, leg);
                 return self.flush_channel(slot, leg);
+            }
+            if !self.is_unsealed(slot, leg) {
+                // It waited until what TLS itself has to say was sent.
+                self.go_on_reading(slot, leg);
             }
         }
         match self.sessions[slot].mysql {

@@ -14,6 +14,7 @@ mod unseal;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
 use super::session::{CLIENT, Chunks, Session, Stage};
+use super::token::Op;
 use crate::telemetry::{Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
 use crate::tls::session::Session as Tls;
@@ -51,6 +52,8 @@ struct Channel {
     burst_bytes: u32,
     /// When the last of them were.
     sealed_ms: u64,
+    /// What waits for a buffer of its own, to decrypt and to encrypt.
+    starved: [bool; 2],
     /// Whether the handshake is done, and the leg's user knows.
     is_ready: bool,
     /// Whether the peer's sending ended without a word.
@@ -68,6 +71,7 @@ impl Channel {
             sealed_bytes: 0,
             burst_bytes: 0,
             sealed_ms: 0,
+            starved: [false; 2],
             is_ready: false,
             truncated: false,
             said_goodbye: false,
@@ -158,6 +162,24 @@ impl<K: Kernel> Worker<K> {
         let kernel = &mut self.kernel;
         if let Some(channel) = self.sessions[slot].channel_mut(leg) {
             channel.inbound.truncate(0, |buffer| kernel.release(buffer));
+        }
+    }
+
+    /// No buffer is left for what TLS does with a leg's bytes: goes on when one is given back.
+    fn wait_for_buffer(&mut self, slot: u32, leg: usize, op: Op) {
+        self.counters().buffers_exhausted.add(1);
+        let token = self.sessions.token(op, leg, slot);
+        if let Some(channel) = self.sessions[slot].channel_mut(leg)
+            && !std::mem::replace(&mut channel.starved[usize::from(op == Op::Send)], true)
+        {
+            self.starved.push_back(token);
+        }
+    }
+
+    /// There may be one now.
+    pub(super) fn try_buffer_again(&mut self, slot: u32, leg: usize, op: Op) {
+        if let Some(channel) = self.sessions[slot].channel_mut(leg) {
+            channel.starved[usize::from(op == Op::Send)] = false;
         }
     }
 

@@ -55,9 +55,7 @@ impl<K: Kernel> Worker<K> {
             return Some(chunk);
         }
         let Some(buffer) = self.kernel.take_buffer() else {
-            self.counters().buffers_exhausted.add(1);
-            let token = self.sessions.token(Op::Send, leg, slot);
-            self.starved.push_back(token);
+            self.wait_for_buffer(slot, leg, Op::Send);
             return None;
         };
         let mut target = Chunk {

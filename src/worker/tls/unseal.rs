@@ -96,9 +96,7 @@ impl<K: Kernel> Worker<K> {
         if let Some(buffer) = self.kernel.take_buffer() {
             return Some(Room::Fresh(buffer));
         }
-        self.counters().buffers_exhausted.add(1);
-        let token = self.sessions.token(Op::Receive, leg, slot);
-        self.starved.push_back(token);
+        self.wait_for_buffer(slot, leg, Op::Receive);
         None
     }
 
@@ -197,7 +195,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Whether everything that has come has been decrypted.
-    fn is_unsealed(&self, slot: u32, leg: usize) -> bool {
+    pub(in crate::worker) fn is_unsealed(&self, slot: u32, leg: usize) -> bool {
         let channel = self.sessions[slot].channel(leg);
         channel.is_none_or(|channel| channel.inbound.is_empty())
     }
