@@ -6,9 +6,9 @@ use super::{Order, Phase, Splitter};
 use crate::limits::REPLICA_RETRY_US;
 use crate::mysql::handshake::Greeting;
 use crate::mysql::login::Peer;
-use crate::mysql::packet::ErrPacket;
+use crate::mysql::packet::{ErrPacket, Status};
 use crate::mysql::reply::Violation;
-use crate::mysql::route::{Server, StatusFlags, Target};
+use crate::mysql::route::{Server, Target};
 use crate::telemetry::RouteReason;
 
 /// How a session ends.
@@ -109,7 +109,7 @@ impl Splitter {
     pub fn replica_attached(
         &mut self,
         greeting: &Greeting,
-        status: StatusFlags,
+        status: Status,
         now_us: u64,
         orders: &mut Vec<Order>,
     ) {
