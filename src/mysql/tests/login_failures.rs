@@ -195,6 +195,46 @@ fn a_primary_that_is_lost_in_the_middle_ends_the_login_in_words() {
 }
 
 #[test]
+fn a_login_that_takes_too_long_blames_whom_it_waits_for() {
+    let timed_out = |scene: &mut Scene| {
+        let mut actions = Vec::new();
+        let blamed = scene.login.timed_out(&mut actions);
+        scene.act(actions);
+        blamed
+    };
+    // The primary has not greeted, or the client has not answered.
+    let mut scene = Scene::new(Rules::default());
+    assert_eq!(timed_out(&mut scene), Some(Who::Server));
+    let (_, error) = scene.next(Client);
+    assert_eq!(ErrPacket::parse(&error).unwrap().code, 2003);
+    let mut scene = Scene::new(Rules::default());
+    scene.greet(NATIVE);
+    assert_eq!(timed_out(&mut scene), Some(Who::Client));
+    scene.leaves_as_nobody(Primary);
+    // Once the primary has accepted, the client is logged in however late the replica is.
+    for step in STEPS {
+        let mut scene = at(step);
+        let blamed = timed_out(&mut scene);
+        match step {
+            At::Connecting | At::Greeted => {
+                assert_eq!(blamed, Some(Who::Server));
+                let (sequence, error) = scene.next(Client);
+                assert_eq!(
+                    (sequence, ErrPacket::parse(&error).unwrap().code),
+                    (2, 2013)
+                );
+            }
+            At::ClientSigns => assert_eq!(blamed, Some(Who::Client)),
+            At::Verifying => {
+                assert_eq!(blamed, None);
+                scene.gets(Client, 4, OK_PACKET);
+                assert_eq!(scene.done().primary_only, Some(PrimaryOnly::ReplicaTimeout));
+            }
+        }
+    }
+}
+
+#[test]
 fn without_any_server_the_client_is_told() {
     let mut scene = Scene::without_replica(Rules::default());
     scene.loses(Primary);
