@@ -96,10 +96,11 @@ impl Splitter {
         }
     }
 
-    /// The client's connection was closed by it, or is lost. What it waits for is of no use to
-    /// anybody; a client that has only finished sending still gets it.
+    /// The client says nothing more. If it has only finished sending, it still gets what it waits
+    /// for; but a server that waits for the rest of a command or of a file waits for nothing.
     pub fn client_finished(&mut self, orders: &mut Vec<Order>) {
-        if self.exchange.is_none() && self.phase != Phase::Closed {
+        let is_answered = self.exchange.is_some() && self.phase == Phase::Commands;
+        if !is_answered && self.phase != Phase::Closed {
             self.phase = Phase::Closed;
             orders.push(Order::End(Ending::Quit));
         }
