@@ -595,49 +595,6 @@ fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
 }
 
 #[test]
-fn files_of_clients_are_denied_and_allowed() {
-    let pair = Pair::shared();
-    pair.table("loaded", "a INT");
-    for server in [&pair.primary, &pair.replica] {
-        server.sql("SET GLOBAL local_infile = ON");
-    }
-    let files = Login::default().flag(flags::LOCAL_FILES);
-    let load = "LOAD DATA LOCAL INFILE 'numbers' INTO TABLE loaded";
-    {
-        let balancer = pair.balancer();
-        let mut client = files.connect(balancer.address()).unwrap();
-        let (code, message) = client.error(load);
-        assert_eq!(code, 1148);
-        assert!(message.contains("local_infile"), "{message}");
-        assert_eq!(client.reads_at(), REPLICA);
-    }
-    let allowing = pair.config().pool_mysql("local_infile = true");
-    let balancer = Balancer::start(&allowing);
-    let mut client = files.connect(balancer.address()).unwrap();
-    client.send(load);
-    let request = client.read_or_error().unwrap();
-    assert_eq!(request, b"\xFBnumbers");
-    client.write(b"1\n2\n");
-    client.write(b"3\n");
-    client.write(b"");
-    client.done().unwrap();
-    // The same with no bytes at all.
-    client.send(load);
-    assert_eq!(client.read_or_error().unwrap(), b"\xFBnumbers");
-    client.write(b"");
-    client.done().unwrap();
-    pair.replicate();
-    assert_eq!(
-        client.row("SELECT COUNT(*), SUM(a), @@server_id FROM loaded"),
-        "3 6 2"
-    );
-    // Who has not offered it is refused by the server.
-    let mut plain = SqlClient::connect(balancer.address());
-    let direct = pair.primary.client().error(load);
-    assert_eq!(plain.error(load), direct);
-}
-
-#[test]
 fn a_session_is_killed_by_the_id_that_its_client_knows() {
     let pair = Pair::shared();
     let balancer = pair.balancer();

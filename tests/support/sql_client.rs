@@ -170,7 +170,7 @@ impl Login {
         packet.extend([0; 23]);
         packet.extend(self.user.as_bytes());
         packet.push(0);
-        let token = self.plugin.token(&self.password, scramble);
+        let token = self.signature(scramble);
         packet.push(token.len() as u8);
         packet.extend(token);
         packet.extend(self.schema.as_bytes());
@@ -178,6 +178,11 @@ impl Login {
         packet.extend(self.plugin.name().as_bytes());
         packet.push(0);
         packet
+    }
+
+    /// The signature of a scramble, as it answers a server that wants another one.
+    pub(crate) fn signature(&self, scramble: &[u8]) -> Vec<u8> {
+        self.plugin.token(&self.password, scramble)
     }
 }
 
