@@ -163,10 +163,15 @@ impl Splitter {
         }
     }
 
-    /// A server was lost while nothing was asked of it.
+    /// A server was lost while it had nothing to answer. It may have refused what the client is
+    /// still saying: the rest of a statement goes to nobody then, but a file has no other end.
     fn lost_idle(&mut self, server: Server, orders: &mut Vec<Order>) {
+        if self.phase == Phase::Streaming(Some(server)) {
+            self.phase = Phase::Streaming(None);
+        }
         let other_open = self.is_open(super::other(server)) || self.can_open_replica();
-        if !other_open && self.exchange.is_none() {
+        let is_over = !other_open && self.exchange.is_none();
+        if is_over || self.phase == Phase::File(server) {
             self.phase = Phase::Closed;
             orders.push(Order::End(Ending::ServerLost(server)));
         }
