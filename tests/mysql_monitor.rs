@@ -9,20 +9,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
-use self::support::{Balancer, Config, MariaDb, Metrics, in_own_network, mariadb, run, until};
-
-/// An address that servers do count against, as they do not against 127.0.0.1.
-const COUNTED: &str = "10.77.0.1";
+use self::support::{
+    Balancer, COUNTED, Config, MariaDb, Metrics, in_own_network, make_counted_address, mariadb,
+    until,
+};
 
 #[test]
 fn checks_never_get_the_balancer_blocked_and_tell_when_somebody_else_did() {
     in_own_network(|| {
-        run(&format!("ip address add {COUNTED}/32 dev lo"));
-        let directory = TempDir::new().unwrap();
-        name_the_address(&directory);
+        let _names = make_counted_address();
         let bind = format!("--bind-address={COUNTED}");
         let server = MariaDb::start(1, &["--max-connect-errors=3", &bind]);
         let at: SocketAddr = format!("{COUNTED}:{}", server.address().port())
@@ -55,15 +52,6 @@ fn checks_never_get_the_balancer_blocked_and_tell_when_somebody_else_did() {
         server.sql("FLUSH HOSTS");
         balancer.wait_for_log("server is up");
     });
-}
-
-/// A server keeps its counts for addresses that it can name.
-fn name_the_address(directory: &TempDir) {
-    unshare(CloneFlags::CLONE_NEWNS).expect("root, for a mount namespace");
-    let hosts = directory.path().join("hosts");
-    fs::write(&hosts, format!("127.0.0.1 localhost\n{COUNTED} balancer\n")).unwrap();
-    run("mount --make-rprivate /");
-    run(&format!("mount --bind {} /etc/hosts", hosts.display()));
 }
 
 fn checks(metrics: &Metrics, result: &str) -> f64 {

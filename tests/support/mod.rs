@@ -33,7 +33,7 @@ pub(crate) use self::http::get as http_get;
 pub(crate) use self::mariadb::{MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb_as_demo};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::mysql9::{Mysql9, Mysql9Pair, mysql9};
-pub(crate) use self::network::{in_own_network, run};
+pub(crate) use self::network::{COUNTED, in_own_network, make_counted_address, run};
 pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_buffers, within};
 pub(crate) use self::ports::Port;
 pub(crate) use self::process::Process;
