@@ -279,7 +279,14 @@ fn a_login_that_is_none_is_told_so_and_ended() {
     let pair = Pair::shared();
     let balancer = pair.balancer();
     let tls = [&[32, 0, 0, 1][..], &0x0000_AA00_u32.to_le_bytes(), &[0; 28]].concat();
-    let cases: [(&[u8], u16); 4] = [
+    let cases: [(&[u8], u16); 9] = [
+        // Other protocols: TLS, SSH, and HTTP, whose first bytes are a length.
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 1153),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 1153),
+        (b"GET / HTTP/1.1\r\n\r\n", 1153),
+        // An address that is claimed, which nobody believes: PROXY, in both versions.
+        (b"PROXY TCP4 10.9.8.7 10.0.0.1 4000 3306\r\n", 1153),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 1153),
         // So long that nobody would hold it, and refused before it comes.
         (b"\xFF\xFF\xFF\x01", 1153),
         // The wrong number.
