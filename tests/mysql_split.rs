@@ -580,6 +580,21 @@ fn statements_and_results_around_16_mib_come_whole() {
     assert!(grown_kib < 8 * 1024, "ringway has grown by {grown_kib} KiB");
 }
 
+/// The numbers of packets begin again at 0 then, in the middle of a reply.
+#[test]
+fn a_reply_of_more_packets_than_there_are_numbers_comes_whole() {
+    let pair = Pair::shared();
+    let balancer = pair.balancer();
+    let mut client = SqlClient::connect(balancer.address());
+    let expected: Vec<_> = (1..=1000).map(|n| vec![Some(n.to_string())]).collect();
+    for hint in ["/* route:replica */", "/* route:primary */"] {
+        let sql = format!("{hint} SELECT seq FROM seq_1_to_1000");
+        assert_eq!(client.rows(&sql), expected);
+        let prepared = client.prepare(&sql);
+        assert_eq!(client.execute(prepared, &[], false).unwrap(), expected);
+    }
+}
+
 #[test]
 fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
     let pair = Pair::shared();
