@@ -124,6 +124,36 @@ fn mysql_async_is_none_the_wiser() {
     });
 }
 
+/// Libraries that count packets, and give a connection up that does not count as they do.
+#[test]
+fn errors_of_ringways_own_are_taken_for_a_servers() {
+    const DENIED: &str = "LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE t";
+    let pair = Pair::shared();
+    let balancer = pair.balancer();
+    let output = mariadb(balancer.address(), "secret", &["--local-infile"], DENIED);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("ERROR 1148"), "{said}");
+
+    let script = format!(
+        "import pymysql
+c = pymysql.connect(host='127.0.0.1', port={}, user='app', password='secret', local_infile=True)
+q = c.cursor()
+try:
+    q.execute(\"{DENIED}\")
+except pymysql.Error as error:
+    print(error.args[0])
+q.execute('SELECT 7')
+print(q.fetchone()[0])",
+        balancer.address().port()
+    );
+    let output = run(Command::new("python3")
+        .args(["-c", &script])
+        .env("PYTHONPATH", fetched("python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.stdout, b"1148\n7\n", "{said}");
+}
+
 #[test]
 fn the_command_line_of_mariadb_is_none_the_wiser() {
     const SCRIPT: &str = "SELECT 'at', 'first', @@server_id;

@@ -4,12 +4,13 @@
 mod support;
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use self::support::rogue::packet;
 use self::support::{
     Balancer, Login, PRIMARY, Pair, REPLICA, SqlClient, SqlError, eventually, quickly, until,
 };
@@ -177,20 +178,41 @@ fn port_scans_never_block_the_balancer_at_the_servers() {
     });
 }
 
+/// Clients that have logged in up to one of the bytes that they say, each up to another one: of the
+/// response, and of the signature for the replica.
+fn halfway(address: SocketAddr) -> impl Iterator<Item = SqlClient> {
+    const SIGNATURE: usize = b"\0\0\0\x03".len() + 20;
+    let login = Login::default();
+    let whole = login.response(&[0; 20]).len() + 4;
+    let response = move |cut| {
+        let login = Login::default();
+        let client = SqlClient::greeted(address).unwrap();
+        let packet = packet(1, &login.response(client.scramble()));
+        client.stream().write_all(&packet[..cut]).unwrap();
+        client
+    };
+    // Behind the last byte of the response comes the first of the signature.
+    let signature = move |cut| {
+        let mut client = SqlClient::greeted(address).unwrap();
+        let response = login.response(client.scramble());
+        client.write(&response);
+        let switch = client.read_or_error().unwrap();
+        let scramble = switch.rsplitn(3, |byte| *byte == 0).nth(1).unwrap();
+        let packet = packet(3, &login.signature(scramble));
+        client.stream().write_all(&packet[..cut]).unwrap();
+        client
+    };
+    let responses = (0..whole).map(response);
+    responses.chain((0..=SIGNATURE).map(signature))
+}
+
 #[test]
 fn a_login_that_is_cut_off_anywhere_is_finished_at_the_servers() {
     let pair = Pair::alone();
     let before = unfinished(&pair);
     let balancer = pair.balancer();
-    let whole = |client: &SqlClient| {
-        let response = Login::default().response(client.scramble());
-        [&[response.len() as u8, 0, 0, 1], &response[..]].concat()
-    };
-    let len = whole(&SqlClient::greeted(balancer.address()).unwrap()).len();
-    for cut in 0..=len {
-        let client = SqlClient::greeted(balancer.address()).unwrap();
-        client.stream().write_all(&whole(&client)[..cut]).unwrap();
-        if cut % 2 == 0 {
+    for (number, client) in halfway(balancer.address()).enumerate() {
+        if number % 2 == 0 {
             // A reset and not a FIN.
             SockRef::from(client.stream())
                 .set_linger(Some(Duration::ZERO))
@@ -204,11 +226,67 @@ fn a_login_that_is_cut_off_anywhere_is_finished_at_the_servers() {
 }
 
 #[test]
+fn a_login_that_stops_anywhere_is_ended_and_finished_at_the_servers() {
+    let pair = Pair::alone();
+    let before = unfinished(&pair);
+    let config = pair.config().pool_mysql("replica_login_timeout = \"5s\"");
+    let balancer = Balancer::start(&config.pool_mysql("login_timeout = \"5s\""));
+    let mut neighbour = SqlClient::connect(balancer.address());
+    let mut waiting: Vec<_> = halfway(balancer.address()).collect();
+    // The last one has said everything.
+    let mut last = waiting.pop().unwrap();
+    last.expect_number(4);
+    last.done().unwrap();
+    assert_eq!(neighbour.reads_at(), REPLICA, "it is not held up");
+    for client in &mut waiting {
+        assert_eq!(client.expect_end(), None);
+    }
+    balancer.wait_closed("client", "login_timeout", waiting.len() as u32);
+    assert_eq!(neighbour.reads_at(), REPLICA);
+    assert_eq!(unfinished(&pair), before);
+}
+
+/// Somebody who guesses passwords is refused by the server in its own words, and is no reason to
+/// think ill of the server, or to keep anybody else from it.
+#[test]
+fn a_storm_of_wrong_passwords_leaves_the_servers_up_and_everybody_else_undisturbed() {
+    let pair = Pair::shared();
+    let balancer = pair.balancer();
+    let mut neighbour = SqlClient::connect(balancer.address());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for guess in 0..25 {
+                    let login = Login::default().user("app", &format!("guess {guess}"));
+                    let refused = login.connect(balancer.address());
+                    assert!(matches!(refused, Err(SqlError::Server(1045, ..))));
+                }
+            });
+        }
+        for _ in 0..50 {
+            assert_eq!(neighbour.reads_at(), REPLICA);
+        }
+    });
+    let metrics = balancer.metrics();
+    assert_eq!(metrics.sum("ringway_server_up", &[]), 2.0);
+    let refused = metrics.sum("ringway_mysql_login_failures_total", &[]);
+    assert_eq!(refused, 200.0);
+    assert_eq!(SqlClient::connect(balancer.address()).reads_at(), REPLICA);
+}
+
+#[test]
 fn a_login_that_is_none_is_told_so_and_ended() {
     let pair = Pair::shared();
     let balancer = pair.balancer();
     let tls = [&[32, 0, 0, 1][..], &0x0000_AA00_u32.to_le_bytes(), &[0; 28]].concat();
-    let cases: [(&[u8], u16); 4] = [
+    let cases: [(&[u8], u16); 9] = [
+        // Other protocols: TLS, SSH, and HTTP, whose first bytes are a length.
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 1153),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 1153),
+        (b"GET / HTTP/1.1\r\n\r\n", 1153),
+        // An address that is claimed, which nobody believes: PROXY, in both versions.
+        (b"PROXY TCP4 10.9.8.7 10.0.0.1 4000 3306\r\n", 1153),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 1153),
         // So long that nobody would hold it, and refused before it comes.
         (b"\xFF\xFF\xFF\x01", 1153),
         // The wrong number.

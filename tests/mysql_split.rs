@@ -580,6 +580,21 @@ fn statements_and_results_around_16_mib_come_whole() {
     assert!(grown_kib < 8 * 1024, "ringway has grown by {grown_kib} KiB");
 }
 
+/// The numbers of packets begin again at 0 then, in the middle of a reply.
+#[test]
+fn a_reply_of_more_packets_than_there_are_numbers_comes_whole() {
+    let pair = Pair::shared();
+    let balancer = pair.balancer();
+    let mut client = SqlClient::connect(balancer.address());
+    let expected: Vec<_> = (1..=1000).map(|n| vec![Some(n.to_string())]).collect();
+    for hint in ["/* route:replica */", "/* route:primary */"] {
+        let sql = format!("{hint} SELECT seq FROM seq_1_to_1000");
+        assert_eq!(client.rows(&sql), expected);
+        let prepared = client.prepare(&sql);
+        assert_eq!(client.execute(prepared, &[], false).unwrap(), expected);
+    }
+}
+
 #[test]
 fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
     let pair = Pair::shared();
@@ -592,49 +607,6 @@ fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
         assert_eq!(sql.len(), len);
         assert_eq!(client.row(&sql), server, "{len} bytes");
     }
-}
-
-#[test]
-fn files_of_clients_are_denied_and_allowed() {
-    let pair = Pair::shared();
-    pair.table("loaded", "a INT");
-    for server in [&pair.primary, &pair.replica] {
-        server.sql("SET GLOBAL local_infile = ON");
-    }
-    let files = Login::default().flag(flags::LOCAL_FILES);
-    let load = "LOAD DATA LOCAL INFILE 'numbers' INTO TABLE loaded";
-    {
-        let balancer = pair.balancer();
-        let mut client = files.connect(balancer.address()).unwrap();
-        let (code, message) = client.error(load);
-        assert_eq!(code, 1148);
-        assert!(message.contains("local_infile"), "{message}");
-        assert_eq!(client.reads_at(), REPLICA);
-    }
-    let allowing = pair.config().pool_mysql("local_infile = true");
-    let balancer = Balancer::start(&allowing);
-    let mut client = files.connect(balancer.address()).unwrap();
-    client.send(load);
-    let request = client.read_or_error().unwrap();
-    assert_eq!(request, b"\xFBnumbers");
-    client.write(b"1\n2\n");
-    client.write(b"3\n");
-    client.write(b"");
-    client.done().unwrap();
-    // The same with no bytes at all.
-    client.send(load);
-    assert_eq!(client.read_or_error().unwrap(), b"\xFBnumbers");
-    client.write(b"");
-    client.done().unwrap();
-    pair.replicate();
-    assert_eq!(
-        client.row("SELECT COUNT(*), SUM(a), @@server_id FROM loaded"),
-        "3 6 2"
-    );
-    // Who has not offered it is refused by the server.
-    let mut plain = SqlClient::connect(balancer.address());
-    let direct = pair.primary.client().error(load);
-    assert_eq!(plain.error(load), direct);
 }
 
 #[test]

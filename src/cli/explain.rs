@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::{Exit, tell};
 use crate::limits::CLASSIFY_BYTES_MAX;
-use crate::mysql::{Decision, Dialect, Hint, OwnWrites, Reply, Server, State, StatusFlags};
+use crate::mysql::{Decision, Dialect, Hint, OwnWrites, Reply, Server, State, Status};
 use crate::mysql::{Statement, classify};
 
 /// What a session has done before the statements, each of which is looked at by itself.
@@ -132,7 +132,7 @@ fn answer(sql: &[u8], session: Session) -> io::Result<()> {
 /// What would keep the session on the primary once the statement has run there.
 fn pin_after(mut state: State, statement: &Statement, decision: &Decision) -> Option<&'static str> {
     let reply = Reply {
-        status: StatusFlags::default(),
+        status: Status::AUTOCOMMIT,
         failed: false,
         changed_session: false,
     };
@@ -145,16 +145,16 @@ impl Session {
     fn state(self) -> State {
         let mut state = State::new(self.dialect, true);
         let flags = [
-            (self.in_transaction, StatusFlags::IN_TRANSACTION),
-            (self.autocommit, StatusFlags::AUTOCOMMIT),
+            (self.in_transaction, Status::IN_TRANSACTION),
+            (self.autocommit, Status::AUTOCOMMIT),
             (
                 self.dialect.no_backslash_escapes,
-                StatusFlags::NO_BACKSLASH_ESCAPES,
+                Status::NO_BACKSLASH_ESCAPES,
             ),
         ];
         let set = flags.into_iter().filter(|(is_set, _)| *is_set);
-        let status = set.fold(0, |status, (_, flag)| status | flag);
-        state.set_status(Server::Primary, StatusFlags(status));
+        let status = set.fold(Status::default(), |status, (_, flag)| status.with(flag));
+        state.set_status(Server::Primary, status);
         state
     }
 }

@@ -17,6 +17,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a scramble.
 pub const SCRAMBLE_BYTES: usize = 20;
+/// Bytes of a signature of `caching_sha2_password`: one of SHA-256.
+const SHA2_TOKEN_BYTES: usize = 32;
 
 /// The authentication plugins that ringway can take part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,16 @@ impl Plugin {
             Self::Native => b"mysql_native_password",
             Self::Sha2 => b"caching_sha2_password",
         }
+    }
+
+    /// Whether authentication data have a length that this plugin's have. What has not is more than
+    /// a wrong password to a server: a handshake that nobody finished.
+    pub fn fits(self, token: &[u8]) -> bool {
+        let signed = match self {
+            Self::Native => SCRAMBLE_BYTES,
+            Self::Sha2 => SHA2_TOKEN_BYTES,
+        };
+        token.len() == signed || self.is_empty_password(token)
     }
 
     /// Whether these authentication data say that the password is empty.

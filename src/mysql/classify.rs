@@ -1,7 +1,7 @@
 //! A statement's bytes to what it is. The verb decides which of the rules apply; what a pass over
 //! all of its tokens meets can only make the verdict stricter.
 
-use super::lexer::{Dialect, Token, TokenKind};
+use super::lexer::{Dialect, Lexer, Token, TokenKind};
 use super::scan::{Finding, Found, Scan, leaves_session_alone};
 use super::set;
 use super::statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName};
@@ -35,6 +35,9 @@ fn classify_text(text: &[u8], dialect: Dialect) -> Statement {
     };
     let found = scan.finish();
     let mut statement = draft.judged(first, &found, dialect);
+    if statement.reason == RouteReason::MultiStatement && dialect.multi_statements {
+        statement.files_offered = local_files(text, dialect);
+    }
     statement.hint = scan.first_comment().and_then(Hint::parse);
     statement
 }
@@ -162,6 +165,7 @@ impl<'a> Draft<'a> {
             statement.decisive = finding.span;
         }
         statement.reads_user_variables = found.reads_user_variables;
+        statement.files_offered = u8::from(kind == Kind::LoadLocal);
         statement.effects = self.effects_with(found);
         // Somebody's own function may assign as well.
         statement.effects.assigns_user_variables |= kind == Kind::Doubtful;
@@ -351,6 +355,22 @@ fn load<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         }
     }
     Draft::primary(RouteReason::Write, verb).assigning()
+}
+
+/// How many of several statements are `LOAD DATA LOCAL`.
+fn local_files(text: &[u8], dialect: Dialect) -> u8 {
+    let (mut begins, mut loads, mut files) = (true, false, 0_u8);
+    for token in Lexer::new(text, dialect) {
+        let is_local = loads && is(Some(token), "local");
+        files = files.saturating_add(u8::from(is_local));
+        let ends = token.kind == TokenKind::Semicolon;
+        loads = match loads {
+            true => !is_local && !ends && !is(Some(token), "infile"),
+            false => begins && is(Some(token), "load"),
+        };
+        begins = ends;
+    }
+    files
 }
 
 /// `USE name`, `PREPARE name FROM ...`, `DEALLOCATE PREPARE name`.

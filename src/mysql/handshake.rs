@@ -242,6 +242,28 @@ impl std::fmt::Debug for Response {
     }
 }
 
+/// Whether a client can speak in a character set, by the id of its collation. It cannot in those
+/// that do not write ASCII in single bytes: filename, ucs2, utf16, utf16le, utf32.
+const fn is_client_charset(collation: u8) -> bool {
+    !matches!(
+        collation,
+        17 | 35 | 54..=56 | 60..=62 | 90 | 101..=124 | 128..=151 | 159..=183
+    )
+}
+
+/// Whether every server can read a name in a character set, by the id of its collation. All can
+/// read ASCII, and what UTF-8 and latin1 have for the characters that names may have; in others
+/// there are bytes that are none.
+fn is_readable(name: &[u8], collation: u8) -> bool {
+    let is_latin1 = matches!(collation, 5 | 8 | 15 | 31 | 47..=49 | 94);
+    let is_utf8 = matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255);
+    let in_utf8 = || {
+        let text = std::str::from_utf8(name);
+        text.is_ok_and(|text| text.chars().all(|c| c.len_utf8() < 4))
+    };
+    name.is_ascii() || is_latin1 || (is_utf8 && in_utf8())
+}
+
 impl Response {
     fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
@@ -293,6 +315,28 @@ impl Response {
             self.zstd_level = Some(level);
         }
         Ok(())
+    }
+
+    /// Holds what the client says to what a server takes for a login, right or wrong. A server
+    /// counts everything else against the address it comes from, and blocks that in the end.
+    ///
+    /// # Errors
+    /// The field that has such a value.
+    pub fn check(&self) -> Result<(), Malformed> {
+        let flawed = |field| Err(Malformed::new(field, Flaw::Unexpected));
+        let schema = self.database.as_deref().unwrap_or_default();
+        if !is_client_charset(self.charset) {
+            return flawed("HandshakeResponse41.character_set");
+        }
+        if !is_readable(schema, self.charset) {
+            return flawed("HandshakeResponse41.database");
+        }
+        match self.known_plugin() {
+            Some(plugin) if !plugin.fits(&self.token) => {
+                flawed("HandshakeResponse41.auth_response")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The plugin that made the token, when it is one that ringway knows. Clients that name none

@@ -62,5 +62,6 @@ pub mod track;
 pub use classify::classify;
 pub use lexer::Dialect;
 pub use mask::masked;
-pub use route::{Decision, OwnWrites, Reply, Server, State, StatusFlags, Target};
+pub use packet::Status;
+pub use route::{Decision, OwnWrites, Reply, Server, State, Target};
 pub use statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName};

@@ -101,8 +101,8 @@ pub struct ReplyTracker {
     status: Status,
     /// Whether a byte of the reply has come.
     begun: bool,
-    /// Whether the command offered a file of the client's.
-    file_offered: bool,
+    /// Files of the client's that the server may ask for.
+    files_offered: u8,
     /// Whether the command may have opened a cursor.
     cursor_possible: bool,
     /// Whether the reply may have several results.
@@ -197,7 +197,7 @@ impl ReplyTracker {
             next_sequence: 0,
             status: Status::default(),
             begun: false,
-            file_offered: false,
+            files_offered: 0,
             cursor_possible: false,
             several: false,
         }
@@ -209,7 +209,7 @@ impl ReplyTracker {
         debug_assert!(self.is_complete() && self.framer.is_between_messages());
         self.next_sequence = sequence;
         self.begun = false;
-        self.file_offered = false;
+        self.files_offered = 0;
         self.cursor_possible = reply == Reply::Execution;
         self.several = matches!(reply, Reply::Results | Reply::Execution);
         self.scratch.clear();
@@ -227,9 +227,10 @@ impl ReplyTracker {
         };
     }
 
-    /// The command is a `LOAD DATA LOCAL` of the client's, so that the server may ask for a file.
-    pub fn offer_file(&mut self) {
-        self.file_offered = true;
+    /// The command has so many `LOAD DATA LOCAL` of the client's: the server may ask for a file for
+    /// each, one after the other.
+    pub fn offer_files(&mut self, files: u8) {
+        self.files_offered = files;
     }
 
     /// The client has sent its file, or an empty one; its last packet plus one is `sequence`.
@@ -534,8 +535,9 @@ impl ReplyTracker {
         match first {
             OK => return self.end_result(payload),
             EOF if is_end(first, len, self.capabilities) => return self.end_result(payload),
-            LOCAL_INFILE if !self.file_offered => return Err(Violation::FileNotOffered),
+            LOCAL_INFILE if self.files_offered == 0 => return Err(Violation::FileNotOffered),
             LOCAL_INFILE => {
+                self.files_offered = self.files_offered.saturating_sub(1);
                 self.state = State::File;
                 return Ok(Verdict::WantsFile);
             }

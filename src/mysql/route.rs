@@ -2,6 +2,7 @@
 //! at text; transactions are known from the status flags of replies.
 
 use super::lexer::Dialect;
+use super::packet::Status;
 use super::statement::{Access, Effects, Hint, Kind, Pins, Statement, TableName};
 use crate::telemetry::RouteReason;
 
@@ -30,44 +31,15 @@ pub struct Decision {
     pub ends_replica_transaction: bool,
 }
 
-/// The status flags of a reply's OK or EOF packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusFlags(pub u16);
-
-impl StatusFlags {
-    /// `SERVER_STATUS_IN_TRANS`
-    pub const IN_TRANSACTION: u16 = 0x0001;
-    /// `SERVER_STATUS_AUTOCOMMIT`
-    pub const AUTOCOMMIT: u16 = 0x0002;
-    /// `SERVER_STATUS_NO_BACKSLASH_ESCAPES`
-    pub const NO_BACKSLASH_ESCAPES: u16 = 0x0200;
-    /// `SERVER_STATUS_IN_TRANS_READONLY`
-    pub const READ_ONLY_TRANSACTION: u16 = 0x2000;
-    /// `SERVER_SESSION_STATE_CHANGED`: the reply has session track data.
-    pub const SESSION_STATE_CHANGED: u16 = 0x4000;
-
-    /// Whether a flag is set.
-    pub const fn has(self, flag: u16) -> bool {
-        self.0 & flag != 0
-    }
-}
-
-impl Default for StatusFlags {
-    /// Those of a new connection.
-    fn default() -> Self {
-        Self(Self::AUTOCOMMIT)
-    }
-}
-
 /// The end of a server's reply to a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// Its last status flags. An ERR packet has none: then those of the reply before.
-    pub status: StatusFlags,
+    pub status: Status,
     /// It is an ERR packet.
     pub failed: bool,
     /// Its session track data tell of a system variable or of the schema. The flag alone
-    /// ([`StatusFlags::SESSION_STATE_CHANGED`]) is set for every GTID, too.
+    /// ([`Status::SESSION_STATE_CHANGED`]) is set for every GTID, too.
     pub changed_session: bool,
 }
 
@@ -83,8 +55,8 @@ pub enum OwnWrites {
 /// What the route of a session's statements depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    primary: StatusFlags,
-    replica: StatusFlags,
+    primary: Status,
+    replica: Status,
     has_primary: bool,
     has_replica: bool,
     replica_lags: bool,
@@ -111,13 +83,13 @@ const TEMPORARY_TABLES: usize = 8;
 impl State {
     /// That of a session that has just logged in, on both servers or only on the primary.
     pub const fn new(dialect: Dialect, has_replica: bool) -> Self {
-        let mut flags = StatusFlags::AUTOCOMMIT;
-        if dialect.no_backslash_escapes {
-            flags |= StatusFlags::NO_BACKSLASH_ESCAPES;
-        }
+        let status = match dialect.no_backslash_escapes {
+            true => Status::AUTOCOMMIT.with(Status::NO_BACKSLASH_ESCAPES),
+            false => Status::AUTOCOMMIT,
+        };
         Self {
-            primary: StatusFlags(flags),
-            replica: StatusFlags(flags),
+            primary: status,
+            replica: status,
             has_primary: true,
             has_replica,
             replica_lags: false,
@@ -156,14 +128,14 @@ impl State {
     pub const fn dialect(&self) -> Dialect {
         Dialect {
             ansi_quotes: self.ansi_quotes,
-            no_backslash_escapes: self.primary.has(StatusFlags::NO_BACKSLASH_ESCAPES),
+            no_backslash_escapes: self.primary.contains(Status::NO_BACKSLASH_ESCAPES),
             multi_statements: self.multi_statements,
             trail_bytes: self.trail_bytes,
         }
     }
 
     /// Takes over the status flags of a server's login, or of a reply to no statement.
-    pub const fn set_status(&mut self, server: Server, status: StatusFlags) {
+    pub const fn set_status(&mut self, server: Server, status: Status) {
         match server {
             Server::Primary => self.primary = status,
             Server::Replica => self.replica = status,
@@ -188,7 +160,7 @@ impl State {
     /// A replica that has, or no longer has, what this session has done elsewhere.
     pub const fn set_replica(&mut self, is_attached: bool) {
         self.has_replica = is_attached;
-        self.replica = StatusFlags(self.primary.0 & !StatusFlags::IN_TRANSACTION);
+        self.replica = self.primary.without(Status::IN_TRANSACTION);
         if !is_attached {
             self.last = Server::Primary;
         }
@@ -206,19 +178,19 @@ impl State {
 
     /// Whether a transaction is open, on either server.
     pub const fn in_transaction(&self) -> bool {
-        self.primary.has(StatusFlags::IN_TRANSACTION) || self.in_replica_transaction()
+        self.primary.contains(Status::IN_TRANSACTION) || self.in_replica_transaction()
     }
 
     /// Whether one is open on this server.
     pub const fn in_transaction_at(&self, server: Server) -> bool {
         match server {
-            Server::Primary => self.primary.has(StatusFlags::IN_TRANSACTION),
+            Server::Primary => self.primary.contains(Status::IN_TRANSACTION),
             Server::Replica => self.in_replica_transaction(),
         }
     }
 
     const fn in_replica_transaction(&self) -> bool {
-        self.has_replica && self.replica.has(StatusFlags::IN_TRANSACTION)
+        self.has_replica && self.replica.contains(Status::IN_TRANSACTION)
     }
 
     /// Why the session stays on the primary, if it does.
@@ -262,7 +234,7 @@ impl State {
         if is_unread(reason) {
             return (Target::Primary, reason);
         }
-        if self.primary.has(StatusFlags::IN_TRANSACTION) {
+        if self.primary.contains(Status::IN_TRANSACTION) {
             return (Target::Primary, RouteReason::InTransaction);
         }
         if let Some(pin) = self.pin() {
@@ -316,7 +288,7 @@ impl State {
                 (true, OwnWrites::Visible) => (Target::Replica, RouteReason::ReadOnlyTransaction),
             };
         }
-        if !self.primary.has(StatusFlags::AUTOCOMMIT) && !self.session_read_only {
+        if !self.primary.contains(Status::AUTOCOMMIT) && !self.session_read_only {
             return to_primary(RouteReason::AutocommitOff);
         }
         match statement.kind {
@@ -420,7 +392,7 @@ impl State {
         if statement.effects.shapes_next_transaction {
             self.shaped_transaction |= !reply.failed;
         } else if !matches!(statement.kind, Kind::SessionState) {
-            let is_open = reply.status.has(StatusFlags::IN_TRANSACTION);
+            let is_open = reply.status.contains(Status::IN_TRANSACTION);
             self.shaped_transaction &= is_open || reply.failed;
         }
     }

@@ -17,6 +17,9 @@ pub struct Statement {
     pub hint: Option<Hint>,
     /// It reads user variables.
     pub reads_user_variables: bool,
+    /// Files of the client's that a server may ask for when it runs it: one for each
+    /// `LOAD DATA LOCAL`, several statements in one included.
+    pub files_offered: u8,
     /// What it does to the session when it has run.
     pub effects: Effects,
 }
@@ -42,6 +45,7 @@ impl Statement {
             },
             hint: None,
             reads_user_variables: false,
+            files_offered: 0,
             effects: Effects::NONE,
         }
     }

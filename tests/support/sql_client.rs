@@ -31,6 +31,7 @@ pub(crate) mod commands {
     pub(crate) const QUERY: u8 = 0x03;
     pub(crate) const FIELD_LIST: u8 = 0x04;
     pub(crate) const STATISTICS: u8 = 0x09;
+    pub(crate) const PROCESS_INFO: u8 = 0x0A;
     pub(crate) const PROCESS_KILL: u8 = 0x0C;
     pub(crate) const PING: u8 = 0x0E;
     pub(crate) const CHANGE_USER: u8 = 0x11;
@@ -61,6 +62,8 @@ pub(crate) struct Login {
     schema: String,
     flags: u32,
     plugin: Plugin,
+    /// The name of a plugin, where it is not its own.
+    named: Option<String>,
 }
 
 /// How a client signs.
@@ -113,6 +116,7 @@ impl Default for Login {
             schema: "shop".to_owned(),
             flags: flags::USUAL,
             plugin: Plugin::Native,
+            named: None,
         }
     }
 }
@@ -146,6 +150,12 @@ impl Login {
         self
     }
 
+    /// Naming another plugin than the one that it signs by.
+    pub(crate) fn naming(mut self, plugin: &str) -> Self {
+        self.named = Some(plugin.to_owned());
+        self
+    }
+
     /// With one more capability.
     pub(crate) fn flag(mut self, flag: u32) -> Self {
         self.flags |= flag;
@@ -170,14 +180,20 @@ impl Login {
         packet.extend([0; 23]);
         packet.extend(self.user.as_bytes());
         packet.push(0);
-        let token = self.plugin.token(&self.password, scramble);
+        let token = self.signature(scramble);
         packet.push(token.len() as u8);
         packet.extend(token);
         packet.extend(self.schema.as_bytes());
         packet.push(0);
-        packet.extend(self.plugin.name().as_bytes());
+        let name = self.named.as_deref().unwrap_or(self.plugin.name());
+        packet.extend(name.as_bytes());
         packet.push(0);
         packet
+    }
+
+    /// The signature of a scramble, as it answers a server that wants another one.
+    pub(crate) fn signature(&self, scramble: &[u8]) -> Vec<u8> {
+        self.plugin.token(&self.password, scramble)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::mysql::login::{Established, Peer, Rung};
 use crate::mysql::packet::{ErrPacket, Status, write_command};
 use crate::mysql::reply::{Event, ReplyTracker};
 use crate::mysql::result::{Column, ColumnKind, Format, ReplyWriter, Value};
-use crate::mysql::route::{Server, StatusFlags};
+use crate::mysql::route::Server;
 use crate::mysql::splitter::{Order, Settings, Splitter};
 
 /// Everything a run did, so that a test can tell whether it tried anything.
@@ -344,7 +344,7 @@ impl<'a> World<'a> {
             self.servers[1].ran = ran;
             self.arriving[2].clear();
             let greeting = greeting(self.client.capabilities, 9);
-            let status = StatusFlags::default();
+            let status = Status::AUTOCOMMIT;
             self.splitter
                 .replica_attached(&greeting, status, self.now_us, &mut orders);
         }

@@ -1,7 +1,7 @@
 //! What must hold for any bytes: driven by the fuzz target, its corpus and property tests.
 
 use crate::mysql::lexer::{Lexer, TokenKind};
-use crate::mysql::{Dialect, Hint, Kind, OwnWrites, Reply, Server, State, StatusFlags, Target};
+use crate::mysql::{Dialect, Hint, Kind, OwnWrites, Reply, Server, State, Status, Target};
 use crate::mysql::{Statement, classify, masked};
 
 /// Reads whatever is in `data` in every dialect.
@@ -96,7 +96,7 @@ fn check_route(dialect: Dialect, statement: &Statement) {
     for status in [0x0002, 0x0003, 0x2003, 0x0000, 0x0202] {
         let decision = state.route(statement, OwnWrites::Unseen);
         let reply = Reply {
-            status: StatusFlags(status),
+            status: Status(status),
             failed: status == 0,
             changed_session: false,
         };

@@ -142,7 +142,7 @@ pub fn follow(
 ) -> Followed {
     let mut tracker = ReplyTracker::new(agreed);
     tracker.start(expected, 1);
-    tracker.offer_file();
+    tracker.offer_files(u8::MAX);
     let (mut events, mut taken) = (Vec::new(), 0);
     'reply: for mut piece in pieces(bytes, cuts) {
         while !piece.is_empty() && !tracker.is_complete() {

@@ -62,7 +62,11 @@ impl Login {
             login.fail(Failure::PacketTooLong, actions);
             return login;
         }
-        match request(payload, session) {
+        let request = request(payload, session).and_then(|request| {
+            request.check()?;
+            Ok(request)
+        });
+        match request {
             Ok(response) if session.primary.is_some() => login.change(response, payload, actions),
             Ok(_) => login.fail(Failure::ServerLost, actions),
             Err(error) => login.fail(Failure::ClientProtocol(error), actions),

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{Action, ClientTls, Established, Failure, Login, Peer, Phase, PrimaryOnly, Rung};
 use crate::mysql::auth::{Credential, Password, Plugin, Signer};
 use crate::mysql::capabilities::Capabilities;
+use crate::mysql::cursor::{Flaw, Malformed};
 use crate::mysql::handshake::{AuthSwitch, FirstPacket, Response};
 use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, known_switch};
 use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, OK, OkPacket, Status};
@@ -64,7 +65,10 @@ impl Login {
             Ok(FirstPacket::Response(_)) if self.client_tls == ClientTls::Required => {
                 return self.fail(Failure::TlsRequired, actions);
             }
-            Ok(FirstPacket::Response(response)) => self.accept(response),
+            Ok(FirstPacket::Response(response)) => match response.check() {
+                Ok(()) => self.accept(response),
+                Err(error) => return self.fail(Failure::ClientProtocol(error), actions),
+            },
         };
         let credential = self.rules.accounts.get(&response.user).cloned();
         let past_splitting = self.rules.primary_only_users.contains(&response.user);
@@ -297,6 +301,10 @@ impl Login {
         if std::mem::take(&mut self.wants_password) {
             return self.captured(&payload, actions);
         }
+        if !self.asked_for_more && !self.is_signature(&payload) {
+            let error = Malformed::new("AuthSwitchResponse", Flaw::Unexpected);
+            return self.fail(Failure::ClientProtocol(error), actions);
+        }
         self.lead_link().answer(&payload);
         self.token = payload;
         self.phase = Phase::Verdict;
@@ -321,6 +329,11 @@ impl Login {
         if asked.is_err() {
             self.fail(Failure::CredentialUnusable, actions);
         }
+    }
+
+    /// Whether what a client answers to a switch may be a signature, right or wrong.
+    fn is_signature(&self, payload: &[u8]) -> bool {
+        self.plugin.is_none_or(|plugin| plugin.fits(payload))
     }
 
     /// The lead's OK. The client gets it when the replica is done with.
@@ -400,6 +413,9 @@ impl Login {
 
     /// The client's second signature.
     pub(super) fn signed_again(&mut self, payload: Zeroizing<Vec<u8>>, actions: &mut Vec<Action>) {
+        if !self.is_signature(&payload) {
+            return self.end_without_replica(PrimaryOnly::ReplicaDenied, actions);
+        }
         self.token = payload;
         match (self.primary_only, &self.change) {
             (Some(_), _) => self.complete(actions),

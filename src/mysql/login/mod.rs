@@ -35,6 +35,7 @@ use super::link::Link;
 use super::packet::{ErrPacket, write_packet};
 use super::server_login::Signing;
 use crate::limits::{LOGIN_PACKET_BYTES_MAX, LOGIN_ROUNDS_MAX};
+use crate::telemetry::Who;
 
 /// One client's login. Feed it what the three peers send and when they are lost; do what it says.
 ///
@@ -243,6 +244,23 @@ impl Login {
             self.give_replica_up(PrimaryOnly::ReplicaTimeout, actions);
         }
         self.flush(actions);
+    }
+
+    /// The login has taken too long. It fails, unless it waits for nothing but the replica; who is
+    /// to blame then.
+    pub fn timed_out(&mut self, actions: &mut Vec<Action>) -> Option<Who> {
+        let blamed = if self.waits_for_replica() {
+            self.give_replica_up(PrimaryOnly::ReplicaTimeout, actions);
+            None
+        } else if self.expects_client() || self.phase == Phase::ClientTls {
+            self.fail(Failure::ClientLeft, actions);
+            Some(Who::Client)
+        } else {
+            self.lead_lost(actions);
+            Some(Who::Server)
+        };
+        self.flush(actions);
+        blamed
     }
 
     /// Whether the login waits for nothing but the replica, so that its time runs.

@@ -135,7 +135,11 @@ impl Splitter {
         let (bytes, ended) = self.follow(input, None);
         if ended && self.last_len == 0 {
             let sequence = self.last_sequence.wrapping_add(1);
-            self.side_mut(server).tracker.resume_after_file(sequence);
+            let tracker = &mut self.side_mut(server).tracker;
+            // It may have refused the file before it had all of it.
+            if tracker.waits_for_file() {
+                tracker.resume_after_file(sequence);
+            }
             self.phase = Phase::Commands;
         }
         Taken::passed(bytes, peer(server))

@@ -382,11 +382,10 @@ impl Splitter {
             return self.run_at_both(ask, decision, sequence, packet, now_us, orders);
         }
         let server = server_of(decision.target, decision.answer)?;
-        if ask.statement.kind == Kind::LoadLocal {
-            self.expect(server, Duty::Answer, ask.reply, sequence);
-            self.side_mut(server).tracker.offer_file();
-        } else {
-            self.expect(server, Duty::Answer, ask.reply, sequence);
+        self.expect(server, Duty::Answer, ask.reply, sequence);
+        if self.settings.local_infile {
+            let files = ask.statement.files_offered;
+            self.side_mut(server).tracker.offer_files(files);
         }
         if self.phase == Phase::Streaming(None) {
             self.phase = Phase::Streaming(Some(server));

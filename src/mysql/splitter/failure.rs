@@ -6,9 +6,9 @@ use super::{Order, Phase, Splitter};
 use crate::limits::REPLICA_RETRY_US;
 use crate::mysql::handshake::Greeting;
 use crate::mysql::login::Peer;
-use crate::mysql::packet::ErrPacket;
+use crate::mysql::packet::{ErrPacket, Status};
 use crate::mysql::reply::Violation;
-use crate::mysql::route::{Server, StatusFlags, Target};
+use crate::mysql::route::{Server, Target};
 use crate::telemetry::RouteReason;
 
 /// How a session ends.
@@ -96,10 +96,11 @@ impl Splitter {
         }
     }
 
-    /// The client's connection was closed by it, or is lost. What it waits for is of no use to
-    /// anybody; a client that has only finished sending still gets it.
+    /// The client says nothing more. If it has only finished sending, it still gets what it waits
+    /// for; but a server that waits for the rest of a command or of a file waits for nothing.
     pub fn client_finished(&mut self, orders: &mut Vec<Order>) {
-        if self.exchange.is_none() && self.phase != Phase::Closed {
+        let is_answered = self.exchange.is_some() && self.phase == Phase::Commands;
+        if !is_answered && self.phase != Phase::Closed {
             self.phase = Phase::Closed;
             orders.push(Order::End(Ending::Quit));
         }
@@ -109,7 +110,7 @@ impl Splitter {
     pub fn replica_attached(
         &mut self,
         greeting: &Greeting,
-        status: StatusFlags,
+        status: Status,
         now_us: u64,
         orders: &mut Vec<Order>,
     ) {
@@ -162,10 +163,15 @@ impl Splitter {
         }
     }
 
-    /// A server was lost while nothing was asked of it.
+    /// A server was lost while it had nothing to answer. It may have refused what the client is
+    /// still saying: the rest of a statement goes to nobody then, but a file has no other end.
     fn lost_idle(&mut self, server: Server, orders: &mut Vec<Order>) {
+        if self.phase == Phase::Streaming(Some(server)) {
+            self.phase = Phase::Streaming(None);
+        }
         let other_open = self.is_open(super::other(server)) || self.can_open_replica();
-        if !other_open && self.exchange.is_none() {
+        let is_over = !other_open && self.exchange.is_none();
+        if is_over || self.phase == Phase::File(server) {
             self.phase = Phase::Closed;
             orders.push(Order::End(Ending::ServerLost(server)));
         }

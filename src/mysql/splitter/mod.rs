@@ -32,7 +32,7 @@ use super::handshake::Response;
 use super::lexer::{Dialect, has_trail_bytes};
 use super::login::{Established, Peer};
 use super::packet::Status;
-use super::route::{OwnWrites, Server, State, StatusFlags, Target};
+use super::route::{OwnWrites, Server, State, Target};
 use crate::config::ReadAfterWrite;
 use crate::telemetry::RouteReason;
 
@@ -224,7 +224,7 @@ impl Splitter {
             Some(_) => Connection::Open,
             None => Connection::Closed,
         };
-        let status = StatusFlags(established.status.0);
+        let status = established.status;
         let dialect = dialect_of(&established.response, established.status);
         let mut state = State::new(dialect, replica != Connection::Closed);
         if settings.local_infile {

@@ -7,7 +7,7 @@ use super::{Order, Phase, Splitter, Taken};
 use crate::mysql::login::Peer;
 use crate::mysql::packet::{ErrPacket, HEADER_BYTES, Header, OkPacket, Status};
 use crate::mysql::reply::{Event, Prepared, Violation};
-use crate::mysql::route::{Server, StatusFlags};
+use crate::mysql::route::Server;
 use crate::mysql::track::{Change, SessionTrack};
 
 /// `ER_CONNECTION_KILLED` of MariaDB: what it says to a connection that was ended by `KILL`.
@@ -206,7 +206,7 @@ impl Splitter {
         if let Heard::Result(facts) = &heard
             && facts.last
         {
-            side.status = StatusFlags(side.tracker.status().0);
+            side.status = side.tracker.status();
         }
         let complete = side.tracker.is_complete();
         if let Some(prepared) = prepared {

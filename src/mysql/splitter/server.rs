@@ -1,8 +1,9 @@
 //! One of the two servers, as a session sees it.
 
 use crate::mysql::capabilities::Capabilities;
+use crate::mysql::packet::Status;
 use crate::mysql::reply::ReplyTracker;
-use crate::mysql::route::{Server, StatusFlags};
+use crate::mysql::route::Server;
 
 /// Something that each of the two servers has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) struct ServerSide {
     /// What its reply is for.
     pub(super) duty: Duty,
     /// The flags of its last OK or EOF packet.
-    pub(super) status: StatusFlags,
+    pub(super) status: Status,
 }
 
 /// Whether there is a connection.
@@ -83,11 +84,7 @@ pub(super) enum Purpose {
 }
 
 impl ServerSide {
-    pub(super) fn new(
-        connection: Connection,
-        capabilities: Capabilities,
-        status: StatusFlags,
-    ) -> Self {
+    pub(super) fn new(connection: Connection, capabilities: Capabilities, status: Status) -> Self {
         Self {
             connection,
             capabilities,

@@ -48,7 +48,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn follow(capture: &Capture, size: usize) -> (ReplyTracker, Vec<String>) {
     let mut tracker = ReplyTracker::new(capture.agreed);
     tracker.start(capture.command.reply(), 1);
-    tracker.offer_file();
+    tracker.offer_files(1);
     let mut events = Vec::new();
     for (part, bytes) in capture.parts.iter().enumerate() {
         if part > 0 {

@@ -7,7 +7,6 @@ use super::script::{
     DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, OTHER, PRIMARY, REPLICA, SHA2, Scene, greeting,
     response, switch, token, with_password,
 };
-use crate::mysql::handshake::FirstPacket;
 use crate::mysql::login::{Action, Failure, Login, Peer, PrimaryOnly, Rules, Rung};
 use crate::mysql::packet::{ErrPacket, Header};
 use crate::telemetry::Who;
@@ -195,6 +194,46 @@ fn a_primary_that_is_lost_in_the_middle_ends_the_login_in_words() {
 }
 
 #[test]
+fn a_login_that_takes_too_long_blames_whom_it_waits_for() {
+    let timed_out = |scene: &mut Scene| {
+        let mut actions = Vec::new();
+        let blamed = scene.login.timed_out(&mut actions);
+        scene.act(actions);
+        blamed
+    };
+    // The primary has not greeted, or the client has not answered.
+    let mut scene = Scene::new(Rules::default());
+    assert_eq!(timed_out(&mut scene), Some(Who::Server));
+    let (_, error) = scene.next(Client);
+    assert_eq!(ErrPacket::parse(&error).unwrap().code, 2003);
+    let mut scene = Scene::new(Rules::default());
+    scene.greet(NATIVE);
+    assert_eq!(timed_out(&mut scene), Some(Who::Client));
+    scene.leaves_as_nobody(Primary);
+    // Once the primary has accepted, the client is logged in however late the replica is.
+    for step in STEPS {
+        let mut scene = at(step);
+        let blamed = timed_out(&mut scene);
+        match step {
+            At::Connecting | At::Greeted => {
+                assert_eq!(blamed, Some(Who::Server));
+                let (sequence, error) = scene.next(Client);
+                assert_eq!(
+                    (sequence, ErrPacket::parse(&error).unwrap().code),
+                    (2, 2013)
+                );
+            }
+            At::ClientSigns => assert_eq!(blamed, Some(Who::Client)),
+            At::Verifying => {
+                assert_eq!(blamed, None);
+                scene.gets(Client, 4, OK_PACKET);
+                assert_eq!(scene.done().primary_only, Some(PrimaryOnly::ReplicaTimeout));
+            }
+        }
+    }
+}
+
+#[test]
 fn without_any_server_the_client_is_told() {
     let mut scene = Scene::without_replica(Rules::default());
     scene.loses(Primary);
@@ -329,18 +368,71 @@ fn b_6_what_is_no_response_ends_the_login() {
 }
 
 #[test]
-fn b_6_a_second_response_is_a_signature_and_a_wrong_one() {
+fn b_6_a_second_response_is_no_signature_and_changes_nobodys_name() {
     let mut scene = at(At::ClientSigns);
     let second = response(b"test", NATIVE, &token(NATIVE, &PRIMARY));
     scene.says(Client, 3, &second);
-    let (_, passed_on) = scene.next(Replica);
-    let Ok(FirstPacket::Response(passed_on)) = FirstPacket::parse(&passed_on) else {
-        panic!("the replica gets a response");
-    };
-    assert_eq!((passed_on.user, passed_on.token), (b"app".to_vec(), second));
-    scene.says(Replica, 2, DENIED);
+    scene.leaves_as_nobody(Replica);
     scene.gets(Client, 4, OK_PACKET);
     assert_eq!(scene.done().response.user, b"app");
+    assert_eq!(scene.done().primary_only, Some(PrimaryOnly::ReplicaDenied));
+}
+
+#[test]
+fn what_a_server_would_count_as_an_unfinished_handshake_does_not_reach_it() {
+    // Where the fields are in the response of these tests.
+    const CHARSET: usize = 8;
+    const TOKEN_LEN: usize = 36;
+    let whole = response(b"test", NATIVE, &token(NATIVE, &PRIMARY));
+    let schema = whole.windows(4).position(|bytes| bytes == b"shop").unwrap();
+    let with = |at: usize, len: usize, bytes: &[u8]| {
+        let mut response = whole.clone();
+        response.splice(at..at + len, bytes.iter().copied());
+        response
+    };
+    for (what, packet) in [
+        ("utf16", with(CHARSET, 1, &[54])),
+        (
+            "a signature of 19 bytes",
+            with(TOKEN_LEN, 21, &[&[19][..], &[7; 19]].concat()),
+        ),
+        ("a schema that is not UTF-8", with(schema, 4, b"\xffhop")),
+        (
+            "a schema beyond what names may have",
+            with(schema, 4, "😀".as_bytes()),
+        ),
+    ] {
+        let mut scene = Scene::new(Rules::default());
+        scene.greet(NATIVE);
+        scene.says(Client, 1, &packet);
+        let (_, error) = scene.next(Client);
+        assert_eq!(ErrPacket::parse(&error).unwrap().code, 1043, "{what}");
+        scene.leaves_as_nobody(Primary);
+    }
+    // The same bytes, where they are a name.
+    for (charset, name) in [
+        (8, &b"\xffhop"[..]),
+        (45, "Läd".as_bytes()),
+        (33, "日本".as_bytes()),
+    ] {
+        let mut packet = with(schema, 4, name);
+        packet[CHARSET] = charset;
+        let mut scene = Scene::new(Rules::default());
+        scene.greet(NATIVE);
+        scene.says(Client, 1, &packet);
+        scene.gets(Primary, 1, &packet);
+    }
+    // An answer to the primary's switch.
+    let mut scene = Scene::new(Rules::default());
+    scene.greet(SHA2);
+    scene.respond(SHA2);
+    scene.says(Primary, 2, &switch(NATIVE, &OTHER));
+    scene.next(Client);
+    scene.says(Client, 3, &[7; 32]);
+    assert!(matches!(scene.failure, Some(Failure::ClientProtocol(_))));
+    scene.gets(Primary, 3, b"");
+    scene.says(Primary, 4, DENIED);
+    assert!(scene.closed[Primary as usize]);
 }
 
 #[test]

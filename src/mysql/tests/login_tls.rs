@@ -54,6 +54,16 @@ fn what_follows_the_request_for_tls_is_left_to_tls() {
 }
 
 #[test]
+fn a_handshake_that_takes_too_long_is_the_clients_to_answer_for() {
+    let mut scene = offered(ClientTls::Offered, NATIVE);
+    scene.says(Client, 1, SSL_REQUEST);
+    let mut actions = Vec::new();
+    assert_eq!(scene.login.timed_out(&mut actions), Some(Who::Client));
+    scene.act(actions);
+    scene.leaves_as_nobody(Primary);
+}
+
+#[test]
 fn the_response_on_tls_goes_to_the_server_as_one_without() {
     let mut scene = on_tls(NATIVE);
     let with_tls = capabilities() | Capabilities::SSL;

@@ -14,6 +14,7 @@ mod script;
 mod server_logins;
 mod session;
 mod splitting;
+mod truncations;
 
 use crate::mysql::{Decision, Dialect, OwnWrites, State, Statement, Target, classify};
 use crate::telemetry::RouteReason;

@@ -64,6 +64,34 @@ fn b_13_a_file_that_was_not_offered_is_not_asked_for() {
 }
 
 #[test]
+fn no_more_files_are_asked_for_than_were_offered() {
+    const ANOTHER_RESULT: &[u8] = b"\0\0\0\x0a\0\0\0";
+    let wants = packets(&[b"\xfbone"]);
+    for offered in 0..=2 {
+        let mut tracker = ReplyTracker::new(NONE);
+        tracker.start(Reply::Results, 1);
+        tracker.offer_files(offered);
+        for _ in 0..offered {
+            let asked = tracker.feed(&mut &wants[..]);
+            assert_eq!(asked, Ok(Event::WantsFile(b"one")));
+            // What follows a file is its result, and no other request.
+            tracker.resume_after_file(1);
+            tracker.feed(&mut &packets(&[ANOTHER_RESULT])[..]).unwrap();
+            tracker.expect_sequence(1);
+        }
+        let refused = tracker.feed(&mut &wants[..]);
+        assert_eq!(refused, Err(Violation::FileNotOffered), "after {offered}");
+    }
+    let mut tracker = ReplyTracker::new(NONE);
+    tracker.start(Reply::Results, 1);
+    tracker.offer_files(2);
+    tracker.feed(&mut &wants[..]).unwrap();
+    tracker.resume_after_file(1);
+    let refused = tracker.feed(&mut &wants[..]);
+    assert_eq!(refused, Err(Violation::Unexpected(0xFB)));
+}
+
+#[test]
 fn a_server_that_lies_is_found_out() {
     let cases: [(Reply, &[u8], Violation); 7] = [
         (Reply::Status, b"\x01", Violation::Unexpected(1)),

@@ -585,6 +585,33 @@ fn local_files_are_refused_unless_allowed() {
 }
 
 #[test]
+fn a_file_is_offered_for_each_statement_that_loads_one() {
+    let several = Dialect {
+        multi_statements: true,
+        ..Dialect::default()
+    };
+    for (sql, alone, together) in [
+        ("LOAD DATA LOCAL INFILE 'x' INTO TABLE t", 1, 1),
+        ("LOAD DATA INFILE 'x' INTO TABLE local", 0, 0),
+        ("SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t", 0, 1),
+        (
+            "load data local infile 'x' into table t; LOAD XML CONCURRENT LOCAL INFILE 'y'
+             INTO TABLE t; LOAD DATA INFILE 'z' INTO TABLE local",
+            0,
+            2,
+        ),
+        ("LOAD INDEX INTO CACHE t; SELECT local", 0, 0),
+        ("SELECT 1; SELECT 'LOAD DATA LOCAL INFILE'", 0, 0),
+        ("SELECT load, local; SELECT load data, local", 0, 0),
+        ("SELECT 1; /* LOAD DATA LOCAL */ SELECT 2", 0, 0),
+    ] {
+        let offered = |dialect| classify(sql.as_bytes(), dialect).files_offered;
+        assert_eq!(offered(Dialect::default()), alone, "{sql}");
+        assert_eq!(offered(several), together, "{sql}");
+    }
+}
+
+#[test]
 fn everything_else_goes_to_the_primary() {
     all_to_primary(
         Reason::Write,

@@ -2,13 +2,14 @@
 
 use super::read;
 use crate::mysql::Server::{Primary, Replica};
-use crate::mysql::{Decision, Dialect, OwnWrites, Reply, Server, State, StatusFlags, Target};
+use crate::mysql::{Decision, Dialect, OwnWrites, Reply, Server, State, Status, Target};
 use crate::mysql::{classify, lexer};
 use crate::telemetry::RouteReason as Reason;
 
-const IDLE: u16 = StatusFlags::AUTOCOMMIT;
-const IN_TRANSACTION: u16 = IDLE | StatusFlags::IN_TRANSACTION;
-const IN_READ_ONLY: u16 = IN_TRANSACTION | StatusFlags::READ_ONLY_TRANSACTION;
+const NO_FLAGS: Status = Status(0);
+const IDLE: Status = Status::AUTOCOMMIT;
+const IN_TRANSACTION: Status = IDLE.with(Status::IN_TRANSACTION);
+const IN_READ_ONLY: Status = IN_TRANSACTION.with(Status::IN_READ_ONLY_TRANSACTION);
 
 /// A session whose servers answer as they are told.
 struct Session {
@@ -28,7 +29,7 @@ impl Session {
     }
 
     /// Runs a statement where it belongs, and answers with these flags.
-    fn run_with(&mut self, sql: &str, status: u16) -> Decision {
+    fn run_with(&mut self, sql: &str, status: Status) -> Decision {
         self.reply(sql, status, false)
     }
 
@@ -41,7 +42,7 @@ impl Session {
         self.reply(sql, IDLE, true)
     }
 
-    fn reply(&mut self, sql: &str, status: u16, failed: bool) -> Decision {
+    fn reply(&mut self, sql: &str, status: Status, failed: bool) -> Decision {
         let statement = classify(sql.as_bytes(), self.state.dialect());
         let decision = self.state.route(&statement, OwnWrites::Visible);
         let servers: &[Server] = match (decision.target, decision.answer) {
@@ -52,7 +53,7 @@ impl Session {
         };
         for &server in servers {
             let reply = Reply {
-                status: StatusFlags(status),
+                status,
                 failed,
                 changed_session: false,
             };
@@ -111,13 +112,13 @@ fn a_transaction_stays_on_the_primary_until_its_flag_is_gone() {
 fn without_autocommit_everything_stays_on_the_primary() {
     let mut session = Session::new();
     assert_eq!(
-        session.run_with("SET autocommit = 0", 0).target,
+        session.run_with("SET autocommit = 0", NO_FLAGS).target,
         Target::Both
     );
     session.reads_on_primary(Reason::AutocommitOff);
-    session.run_with("SELECT 1", StatusFlags::IN_TRANSACTION);
+    session.run_with("SELECT 1", Status::IN_TRANSACTION);
     session.reads_on_primary(Reason::InTransaction);
-    session.run_with("COMMIT", 0);
+    session.run_with("COMMIT", NO_FLAGS);
     session.expect(
         "START TRANSACTION READ ONLY",
         Target::Replica,
@@ -187,12 +188,12 @@ fn a_session_that_only_reads_has_its_transactions_on_the_replica() {
         Target::Primary,
         Reason::Transaction,
     );
-    session.run_with("SET autocommit = 0", 0);
+    session.run_with("SET autocommit = 0", NO_FLAGS);
     session.reads_on_replica();
     session.expect("UPDATE t SET a = 1", Target::Primary, Reason::Write);
-    session.run_with("SELECT 1", IN_READ_ONLY & !IDLE);
+    session.run_with("SELECT 1", IN_READ_ONLY.without(IDLE));
     session.expect("SELECT f(1)", Target::Replica, Reason::ReadOnlyTransaction);
-    session.run_with("COMMIT", 0);
+    session.run_with("COMMIT", NO_FLAGS);
     session.run_with("SET autocommit = 1", IDLE);
     session.run("SET SESSION TRANSACTION READ WRITE");
     session.expect("BEGIN", Target::Primary, Reason::Transaction);
@@ -398,7 +399,7 @@ fn a_call_that_changed_the_session_pins_it() {
         let mut session = Session { state };
         let decision = session.ask("CALL p()");
         let reply = Reply {
-            status: StatusFlags(IDLE | StatusFlags::SESSION_STATE_CHANGED),
+            status: IDLE.with(Status::SESSION_STATE_CHANGED),
             failed: false,
             changed_session,
         };
@@ -540,7 +541,7 @@ fn the_session_tells_how_its_statements_are_read() {
     session.run_with("SELECT 1", IDLE);
     session.run_with(
         "UPDATE t SET a = 1",
-        IDLE | StatusFlags::NO_BACKSLASH_ESCAPES,
+        IDLE.with(Status::NO_BACKSLASH_ESCAPES),
     );
     assert!(session.state.dialect().no_backslash_escapes);
     for (set, has_trail_bytes) in [

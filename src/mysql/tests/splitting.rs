@@ -9,8 +9,9 @@ use crate::entropy::noise;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
 use crate::mysql::fuzzing::{SplitOutcome, check_split, established};
+use crate::mysql::login::Peer;
 use crate::mysql::packet::write_command;
-use crate::mysql::splitter::{Order, Settings, Splitter};
+use crate::mysql::splitter::{Ending, Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
 
 #[test]
@@ -32,16 +33,23 @@ fn each_command_has_its_own_answer_whatever_happens() {
     assert!(all.replayed >= 3 && all.cut_short > 50, "{all:?}");
 }
 
-/// A session whose statements are kept for a log, with a primary that has just logged it in.
-fn logged_session(text_bytes_max: usize) -> Splitter {
-    let settings = Settings {
+fn settings(text_bytes_max: usize) -> Settings {
+    Settings {
         classify_bytes_max: 1024,
         read_after_write: ReadAfterWrite::Off,
         gtid_wait: Duration::ZERO,
         local_infile: false,
         calls_pin: false,
         text_bytes_max,
-    };
+    }
+}
+
+/// A session whose statements are kept for a log, with a primary that has just logged it in.
+fn logged_session(text_bytes_max: usize) -> Splitter {
+    session(settings(text_bytes_max))
+}
+
+fn session(settings: Settings) -> Splitter {
     let capabilities = Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF;
     Splitter::new(settings, Box::new(established(capabilities, false, true)))
 }
@@ -89,6 +97,71 @@ fn a_log_gets_the_beginning_of_what_runs_and_of_an_execution_what_was_prepared()
     splitter.keep_texts(3);
     exchange(&mut splitter, Command::Query, b"COMMIT", OK);
     assert_eq!(splitter.text(), b"COM");
+}
+
+/// What the primary says next.
+fn primary_says(splitter: &mut Splitter, sequence: u8, payload: &[u8]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    let mut packet = [&[payload.len() as u8, 0, 0, sequence], payload].concat();
+    splitter.server(Server::Primary, &mut packet, 2, &mut orders);
+    orders
+}
+
+const TOO_LONG: &[u8] = b"\xff\x81\x04#08S01Got a packet bigger than that";
+
+#[test]
+fn the_rest_of_a_statement_that_was_refused_goes_to_nobody_once_its_server_is_gone() {
+    let mut splitter = logged_session(0);
+    let mut orders = Vec::new();
+    let mut statement = Vec::new();
+    write_command(&mut statement, Command::Query, &[b'x'; 5000]);
+    let (head, rest) = statement.split_at_mut(2000);
+    let (middle, end) = rest.split_at_mut(2000);
+    let taken = splitter.client(head, 1, &mut orders);
+    let taken = taken.bytes()
+        + splitter
+            .client(&mut head[taken.bytes()..], 1, &mut orders)
+            .bytes();
+    assert_eq!(taken, 2000, "as far as it has come");
+    primary_says(&mut splitter, 1, TOO_LONG);
+    let passed = splitter.client(middle, 3, &mut orders);
+    assert_eq!((passed.passed, passed.to), (2000, Some(Peer::Primary)));
+    splitter.lost(Server::Primary, 4, &mut orders);
+    let dropped = splitter.client(end, 5, &mut orders);
+    assert_eq!((dropped.to, dropped.dropped), (None, end.len()));
+    assert!(!splitter.is_busy(), "the next command can come");
+}
+
+#[test]
+fn a_file_that_was_refused_before_its_end_is_still_taken_to_its_end() {
+    for is_lost in [false, true] {
+        let mut settings = settings(0);
+        settings.local_infile = true;
+        let mut splitter = session(settings);
+        let load = b"LOAD DATA LOCAL INFILE 'x' INTO TABLE t";
+        exchange(&mut splitter, Command::Query, load, b"\xfbx");
+        let mut orders = Vec::new();
+        splitter.client(&mut b"\x03\0\0\x021\n2".to_owned(), 3, &mut orders);
+        primary_says(&mut splitter, 3, TOO_LONG);
+        if is_lost {
+            splitter.lost(Server::Primary, 4, &mut orders);
+            assert!(matches!(
+                orders.last(),
+                Some(Order::End(Ending::ServerLost(_)))
+            ));
+            continue;
+        }
+        let taken = splitter.client(&mut b"\0\0\0\x03".to_owned(), 5, &mut orders);
+        assert_eq!((taken.passed, taken.to), (4, Some(Peer::Primary)));
+        assert!(!splitter.is_busy());
+        exchange(
+            &mut splitter,
+            Command::Query,
+            b"COMMIT",
+            b"\0\0\0\x02\0\0\0",
+        );
+        assert!(!splitter.is_busy());
+    }
 }
 
 #[test]

@@ -50,8 +50,10 @@ impl<K: Kernel> Worker<K> {
         let (deadline_ms, ending) = (conversation.deadline_ms, conversation.ending);
         let replica_ms = conversation.replica_try.deadline_ms;
         if deadline_ms <= now_ms {
-            let (who, reason) = ending.unwrap_or((Who::Client, Reason::LoginTimeout));
-            return self.login_expired(slot, who, reason);
+            return match ending {
+                Some((who, reason)) => self.end(slot, who, reason),
+                None => self.login_expired(slot),
+            };
         }
         if replica_ms != 0 && replica_ms <= now_ms {
             self.replica_expired(slot);
@@ -77,20 +79,20 @@ impl<K: Kernel> Worker<K> {
         self.reschedule(slot);
     }
 
-    /// A login, or the end of a session, has taken too long. A server whose handshake is not
-    /// finished is left properly first, if there is anybody to leave it.
-    fn login_expired(&mut self, slot: u32, who: Who, reason: Reason) {
+    /// A login has taken too long. A server whose handshake is not finished is left properly before
+    /// the session ends.
+    fn login_expired(&mut self, slot: u32) {
         let conversation = self.sessions[slot].conversation_mut();
-        let unfinished = conversation.ending.is_none() && !conversation.logged_in;
-        if unfinished && let Some(login) = &mut conversation.login {
-            let mut actions = Vec::new();
-            login.lost(Peer::Client, &mut actions);
-            conversation.deadline_ms = u64::MAX;
-            self.end_when_sent(slot, who, reason);
-            self.act(slot, actions);
-            return self.converse(slot);
+        let login = conversation.login.as_mut();
+        let login = login.expect("who has logged in has no such deadline");
+        let mut actions = Vec::new();
+        let blamed = login.timed_out(&mut actions);
+        conversation.deadline_ms = u64::MAX;
+        if let Some(who) = blamed {
+            self.end_when_sent(slot, who, Reason::LoginTimeout);
         }
-        self.end(slot, who, reason);
+        self.act(slot, actions);
+        self.converse(slot);
     }
 
     fn replica_expired(&mut self, slot: u32) {

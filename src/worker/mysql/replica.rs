@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::balance::{Role, Tried};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::login::Peer;
-use crate::mysql::route::StatusFlags;
 use crate::mysql::server_login::{LoggedIn, ServerLogin};
 use crate::telemetry::{ConnectError, Notice};
 use crate::worker::connect::{classify, shortage};
@@ -198,8 +197,7 @@ impl<K: Kernel> Worker<K> {
         self.kernel.tune(conversation.replica.socket, &tuning);
         let mut orders = std::mem::take(&mut self.orders);
         if let Some(splitter) = &mut conversation.splitter {
-            let status = StatusFlags(logged_in.status.0);
-            splitter.replica_attached(&logged_in.greeting, status, now_us, &mut orders);
+            splitter.replica_attached(&logged_in.greeting, logged_in.status, now_us, &mut orders);
         }
         self.apply(slot, &mut orders);
         self.orders = orders;
