@@ -233,7 +233,20 @@ impl Session {
         config: &Arc<ClientConfig>,
         server: ServerName<'static>,
     ) -> Result<Self, Failure> {
-        let connection = UnbufferedClientConnection::new(Arc::clone(config), server)?;
+        Self::client_offering(config, server, config.alpn_protocols.clone())
+    }
+
+    /// [`Session::client`] with other application protocols than the configuration's.
+    ///
+    /// # Errors
+    /// When the configuration does not work.
+    pub fn client_offering(
+        config: &Arc<ClientConfig>,
+        server: ServerName<'static>,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<Self, Failure> {
+        let config = Arc::clone(config);
+        let connection = UnbufferedClientConnection::new_with_alpn(config, server, alpn)?;
         let mut session = Self::new(Link::Client(connection));
         session.receive(&mut [], &mut [])?;
         Ok(session)
