@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Port, Server, curl, eventually, http_get, mariadb_as_demo, until};
+use support::{Port, Server, curl, curl_with, eventually, http_get, mariadb_as_demo, until};
 use tempfile::TempDir;
 
 /// A running demo. It ends with the test.
@@ -26,8 +26,9 @@ impl Demo {
         let output = |name| File::create(directory.path().join(name)).unwrap();
         let [port, admin_port] = [port, admin_port].map(|port| port.to_string());
         let program = env!("CARGO_BIN_EXE_ringway");
-        let ports = ["--port", &port, "--admin-port", &admin_port, "--mysql-port"];
-        let arguments = [&["demo"], &ports[..], &["0"]].concat();
+        let ports = ["--port", &port, "--admin-port", &admin_port];
+        let others = ["--https-port", "0", "--mysql-port", "0"];
+        let arguments = [&["demo"], &ports[..], &others].concat();
         let mut words = wrapper.iter().chain([&program]).chain(&arguments);
         let child = Command::new(words.next().unwrap())
             .args(words)
@@ -177,6 +178,24 @@ fn ask(address: SocketAddr, statements: &str) -> String {
     let output = client.args(["--execute", statements]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn its_https_port_serves_the_same_pages_under_a_certificate_made_at_start() {
+    let demo = Demo::start(0, 0);
+    let https = demo.address_after("/ and https://").unwrap();
+    assert!(demo.said().contains(&format!("curl -k https://{https}/ ")));
+    let url = format!("https://{https}/");
+    let mut answers: Vec<_> = (0..2).map(|_| curl_with(&["--insecure"], &url)).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [b"web-01 says hello\n", b"web-02 says hello\n"]);
+    let large = curl_with(&["--insecure"], &format!("{url}large"));
+    assert_eq!(large.len(), 10 << 20);
+    let checking = Command::new("curl")
+        .args(["--silent", "--max-time", "20", &url])
+        .status()
+        .unwrap();
+    assert_eq!(checking.code(), Some(60), "curl's certificate problem");
 }
 
 #[test]

@@ -224,7 +224,6 @@ impl Session {
                     Action::Close(peer) => self.sockets[peer as usize] = None,
                     Action::Complete(all) => established = Some(*all),
                     Action::Fail(_) => failed = true,
-                    Action::StartTls => unreachable!("nobody has offered it"),
                 }
             }
             if login.is_finished() && (failed || established.is_some()) {

@@ -72,6 +72,9 @@ struct DemoPorts {
     /// The balancer's port; the next free one if it is taken.
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// The balancer's port for HTTPS; the next free one if it is taken.
+    #[arg(long, default_value_t = 8443)]
+    https_port: u16,
     /// The admin port; the next free one if it is taken.
     #[arg(long, default_value_t = 9900)]
     admin_port: u16,
@@ -131,11 +134,13 @@ pub fn main() -> ExitCode {
         Command::Demo(ports) => {
             let DemoPorts {
                 port,
+                https_port,
                 admin_port,
                 mysql_port,
             } = ports;
             demo::run(Options {
                 port,
+                https_port,
                 admin_port,
                 mysql_port,
             })

@@ -254,6 +254,9 @@ pub struct HealthCheck {
     pub fall: u8,
     /// Another port than the traffic's.
     pub port: Option<u16>,
+    /// Whether a check begins with the TLS handshake of `[pool.tls]`; only where the pool has one,
+    /// and never for MySQL.
+    pub tls: bool,
 }
 
 /// `health_check.type`.

@@ -32,10 +32,11 @@ pub(super) fn read_pool(
     const ALGORITHMS: &[(&str, Algorithm)] = &[("round_robin", Algorithm::RoundRobin)];
     let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
     let settings = read_settings(table, speaks, report);
+    let tls = PoolTlsTable::read(table, speaks, report);
     let check_table = table.table("health_check", &schema::HEALTH_CHECK);
     let health_check = check_table
         .as_ref()
-        .map(|table| read_health_check(table, speaks, report));
+        .map(|table| read_health_check(table, speaks, &tls, report));
     let mysql_table = table.table("mysql", &schema::MYSQL);
     if let Some(table) = mysql_table.as_ref().filter(|_| speaks == Speaks::Tcp) {
         let complaint = Complaint::new("[pool.mysql] stands in a pool that no mysql listener uses");
@@ -44,7 +45,6 @@ pub(super) fn read_pool(
     }
     let mysql = read_mysql(mysql_table.as_ref(), report);
     let server_tables = table.tables("server", &schema::SERVER);
-    let tls = PoolTlsTable::read(table, speaks, report);
     let servers = read_servers(table, &server_tables, &tls, report);
     Servers {
         tables: &server_tables,
@@ -128,10 +128,16 @@ fn mysql_health_check() -> HealthCheck {
         rise: CHECK_RISE,
         fall: CHECK_FALL,
         port: None,
+        tls: false,
     }
 }
 
-fn read_health_check(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> HealthCheck {
+fn read_health_check(
+    table: &Table<'_>,
+    speaks: Speaks,
+    pool_tls: &PoolTlsTable,
+    report: &Report<'_>,
+) -> HealthCheck {
     let checks_in_a_row = |key, default| {
         let read = value::integer(bounds::CHECKS_IN_A_ROW);
         table.optional(key, read).unwrap_or(default)
@@ -146,14 +152,46 @@ fn read_health_check(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> 
         let help = "a check that is not answered delays the next one";
         report.warn(&table.span_of("timeout"), complaint.help(help));
     }
+    let kind = read_check_kind(table, speaks, report);
+    let port = table.optional("port", value::integer(bounds::PORT));
     HealthCheck {
-        kind: read_check_kind(table, speaks, report),
         interval,
         timeout: timeout.unwrap_or(CHECK_TIMEOUT),
         rise: checks_in_a_row("rise", CHECK_RISE),
         fall: checks_in_a_row("fall", CHECK_FALL),
-        port: table.optional("port", value::integer(bounds::PORT)),
+        tls: read_check_tls(table, (&kind, port), pool_tls, report),
+        kind,
+        port,
     }
+}
+
+/// Whether checks are made over TLS. A port of its own is as often a plain one as not, and of MySQL
+/// it would be TLS inside the protocol.
+fn read_check_tls(
+    table: &Table<'_>,
+    (kind, port): (&HealthCheckKind, Option<u16>),
+    pool_tls: &PoolTlsTable,
+    report: &Report<'_>,
+) -> bool {
+    let is_mysql = *kind == HealthCheckKind::Mysql;
+    let written = table.optional("tls", value::boolean);
+    if written == Some(true) {
+        let fault = if is_mysql {
+            let help = "leave it out, or add `type = \"http\"`";
+            Some(("means something in TCP and HTTP checks only", help))
+        } else if !pool_tls.exists() {
+            let why = "takes a pool with a [pool.tls], and this one has none";
+            Some((why, "add one, or leave it out"))
+        } else {
+            None
+        };
+        if let Some((why, help)) = fault {
+            let complaint = Complaint::new(why).about("tls").help(help);
+            report.error(&table.span_of("tls"), complaint);
+        }
+    }
+    let has_tls = pool_tls.tls.is_some() && !is_mysql;
+    has_tls && written.unwrap_or(port.is_none())
 }
 
 fn read_check_kind(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> HealthCheckKind {

@@ -125,7 +125,7 @@ pub(super) const POOL: Schema = Schema {
 pub(super) const HEALTH_CHECK: Schema = Schema {
     header: "[pool.health_check]",
     keys: &[
-        "type", "interval", "timeout", "rise", "fall", "port", "path", "host", "expect",
+        "type", "interval", "timeout", "rise", "fall", "port", "tls", "path", "host", "expect",
     ],
 };
 

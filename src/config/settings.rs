@@ -251,6 +251,7 @@ pub(super) fn of_health_check(check: &HealthCheck) -> Vec<Setting> {
         ("health_check.rise", some(check.rise)),
         ("health_check.fall", some(check.fall)),
         ("health_check.port", check.port.and_then(some)),
+        ("health_check.tls", some(check.tls)),
         (
             "health_check.path",
             http.and_then(|(path, _, _)| some(path)),

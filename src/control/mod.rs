@@ -29,6 +29,7 @@ mod shutdown;
 mod signals;
 mod start;
 mod status;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod timestamp;

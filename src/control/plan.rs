@@ -44,7 +44,7 @@ pub(super) struct Plan {
     /// How the statements of each pool's sessions are split, if they are.
     mysql: Vec<Option<Arc<MysqlRoute>>>,
     /// TLS with each pool's servers, if there is any.
-    pool_tls: Vec<Option<Arc<PoolPolicy>>>,
+    pub(super) pool_tls: Vec<Option<Arc<PoolPolicy>>>,
     pub(super) listeners: Vec<Arc<Listener>>,
     /// TLS with each listener's clients, if there is any.
     listener_tls: Vec<Option<Arc<ListenerPolicy>>>,

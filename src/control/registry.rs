@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::{Checks, Findings, LoadedTls, LogCounters, Secrets, TlsState};
 use crate::balance::{Pool, Server};
 use crate::config::Config;
+use crate::tls::policy::PoolPolicy;
 use crate::worker::{Listener, Shared, Snapshot};
 
 /// The control thread's knowledge. Lives in an `Rc<RefCell<_>>` on that thread; nothing here is
@@ -25,6 +26,8 @@ pub struct Registry {
     pub tls_state: TlsState,
     /// In the order of `config.pools`; those that no listener uses are here, too.
     pub pools: Vec<Arc<Pool>>,
+    /// TLS with the servers of each, in the same order; `None`: none.
+    pub pool_tls: Vec<Option<Arc<PoolPolicy>>>,
     /// The snapshot the workers have, or are about to look at.
     pub snapshot: Arc<Snapshot>,
     /// Listeners that were removed and may still have sessions.
@@ -84,6 +87,7 @@ impl Registry {
             secrets: Secrets::default(),
             tls: LoadedTls::default(),
             tls_state,
+            pool_tls: vec![None; pools.len()],
             pools,
             retired_listeners: Vec::new(),
             retired_servers: Vec::new(),

@@ -219,6 +219,7 @@ fn publish(process: &mut Process, plan: Plan, config: Config) {
         .retain(|retired| !plan.listeners.iter().any(|runs| Arc::ptr_eq(runs, retired)));
     registry.retired_listeners.extend(plan.removed_listeners);
     registry.pools = plan.pools;
+    registry.pool_tls = plan.pool_tls;
 }
 
 /// Keys whose new value does not hold until the next start.

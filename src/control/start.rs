@@ -71,6 +71,7 @@ pub(super) fn prepare(
     let mut registry = Registry::new(Arc::clone(&shared), config, plan.pools, tls_state);
     registry.secrets = secrets;
     registry.tls = tls;
+    registry.pool_tls = plan.pool_tls;
     registry.access_log = access_log.counters();
     registry.statement_log = statement_log.counters();
     Ok(Process {

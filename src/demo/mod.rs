@@ -1,5 +1,6 @@
 //! `ringway demo`: two web servers, a MySQL primary and its replica inside the process, and a
-//! balancer in front of them, so that it can be tried with nothing installed and no root.
+//! balancer in front of them, HTTPS included, so that it can be tried with nothing installed and no
+//! root.
 
 pub mod mysql;
 mod web;
@@ -10,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, ListenerTls, ListenerTlsMode};
 use crate::control;
 
 /// How many ports after the wanted one are tried when it is taken.
@@ -21,6 +22,8 @@ const PORTS_TRIED: u16 = 50;
 pub struct Options {
     /// The balancer's port.
     pub port: u16,
+    /// The balancer's port for HTTPS.
+    pub https_port: u16,
     /// The admin port.
     pub admin_port: u16,
     /// The balancer's MySQL port.
@@ -37,6 +40,7 @@ const SESSIONS_PORTS_ALLOW: u32 = 1 << 16;
 /// What runs where.
 struct Scene {
     balancer: SocketAddr,
+    https: SocketAddr,
     admin: SocketAddr,
     mysql: SocketAddr,
     servers: [SocketAddr; 2],
@@ -56,10 +60,16 @@ pub fn run(options: Options) -> Result<(), control::Error> {
         .map_err(|cause| cannot_open("cannot start the demo's web servers", cause))?;
     let databases = mysql::start()
         .map_err(|cause| cannot_open("cannot start the demo's MySQL servers", cause))?;
-    let wanted = [options.port, options.admin_port, options.mysql_port];
-    let found @ [balancer, admin, mysql] = free_ports(wanted)?;
+    let wanted = [
+        options.port,
+        options.https_port,
+        options.admin_port,
+        options.mysql_port,
+    ];
+    let found @ [balancer, https, admin, mysql] = free_ports(wanted)?;
     let scene = Scene {
         balancer,
+        https,
         admin,
         mysql,
         servers,
@@ -67,8 +77,7 @@ pub fn run(options: Options) -> Result<(), control::Error> {
         max_connections: max_connections(),
     };
 
-    let text = scene.config();
-    let config = Config::parse(&text).expect("the demo's configuration is valid");
+    let config = with_own_certificate(&scene.config());
     // Standard output may be closed; the demo goes on.
     let mut out = io::stdout();
     for (wanted, got) in wanted.into_iter().zip(found) {
@@ -79,6 +88,21 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     }
     let _ = write!(out, "{scene}");
     control::run(None, config)
+}
+
+/// What the text says, but for the certificate that it names: a new one takes its place.
+fn with_own_certificate(text: &str) -> Config {
+    let mut config = Config::parse(text).expect("the demo's configuration is valid");
+    for tls in config.listeners.iter_mut().flat_map(|l| &mut l.tls) {
+        if let ListenerTls {
+            mode: ListenerTlsMode::Terminate(server),
+            ..
+        } = tls
+        {
+            server.certificates.clear();
+        }
+    }
+    config
 }
 
 /// A free port for each wanted one. Each is held until all are found, or one could be found twice.
@@ -129,6 +153,7 @@ impl Scene {
     fn config(&self) -> String {
         let Self {
             balancer,
+            https,
             admin,
             mysql,
             servers: [first, second],
@@ -146,6 +171,15 @@ listen = "{admin}"
 name = "web"
 listen = ["{balancer}"]
 pool = "web"
+
+[[listener]]
+name = "web-tls"
+listen = ["{https}"]
+pool = "web"
+  [listener.tls]
+  mode = "terminate"
+  # The demo makes a certificate when it starts, and uses no file.
+  certificate = [{{ certificate_file = "/etc/ringway/site.pem", key_file = "/etc/ringway/site.key" }}]
 
 [[pool]]
 name = "web"
@@ -176,6 +210,7 @@ impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             balancer,
+            https,
             admin,
             mysql: sql,
             servers: [first, second],
@@ -184,7 +219,7 @@ impl fmt::Display for Scene {
         } = self;
         writeln!(
             f,
-            "ringway demo: two web servers behind http://{balancer}/\n\
+            "ringway demo: two web servers behind http://{balancer}/ and https://{https}/\n\
              and a MySQL primary with its replica behind {sql}\n"
         )?;
         writeln!(f, "Try, in another terminal:")?;
@@ -223,14 +258,21 @@ impl fmt::Display for Scene {
 type Line = (String, &'static str);
 
 impl Scene {
-    fn web_lines(&self) -> [Line; 5] {
+    fn web_lines(&self) -> [Line; 6] {
         let Self {
-            balancer, admin, ..
+            balancer,
+            https,
+            admin,
+            ..
         } = self;
         [
             (
                 format!("curl http://{balancer}/"),
                 "who answers? they take turns",
+            ),
+            (
+                format!("curl -k https://{https}/"),
+                "over TLS; -k: nobody has signed the demo's certificate",
             ),
             (
                 format!("curl -o /dev/null http://{balancer}/large"),
@@ -283,6 +325,7 @@ mod tests {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let scene = Scene {
             balancer: at(8080),
+            https: at(8443),
             admin: at(9900),
             mysql: at(3307),
             servers: [at(1), at(2)],
@@ -297,9 +340,12 @@ mod tests {
                 max_connections,
                 ..scene
             };
-            let config = Config::parse(&scene.config()).unwrap();
+            let config = with_own_certificate(&scene.config());
             assert_eq!(config.process.max_connections, max_connections);
             assert_eq!(config.pools[0].servers.len(), 2);
+            let tls = config.listeners[1].tls.as_ref().unwrap();
+            assert_eq!(tls.mode.as_str(), "terminate");
+            assert_eq!(tls.mode.server().unwrap().certificates, []);
             let roles = config.pools[1].servers.iter().map(|server| server.role);
             assert!(roles.eq([Some(Role::Primary), Some(Role::Replica)]));
             for line in scene.config().lines() {

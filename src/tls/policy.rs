@@ -68,13 +68,18 @@ pub struct PoolPolicy {
     /// sessions sits behind a lock, which nobody else then waits for, and no ticket is shown to
     /// another server.
     configs: Box<[OnceLock<Arc<ClientConfig>>]>,
+    /// For checks: one that resumed a session would not see the certificate.
+    checking: Arc<ClientConfig>,
 }
 
 impl PoolPolicy {
     /// For a pool whose members have these names, and for so many threads that connect.
     pub fn new(options: &ClientConfig, names: Vec<ServerName<'static>>, threads: usize) -> Self {
         let slots = names.len().saturating_mul(threads);
+        let mut checking = options.clone();
+        checking.resumption = Resumption::disabled();
         Self {
+            checking: Arc::new(checking),
             options: options.clone(),
             configs: (0..slots).map(|_| OnceLock::new()).collect(),
             names,
@@ -102,5 +107,24 @@ impl PoolPolicy {
             Arc::new(config)
         });
         Session::client(config, name.clone())
+    }
+
+    /// The client's side of a new connection that checks the member of the pool at this place, on
+    /// any thread: always with a full handshake, and offering those of the pool's application
+    /// protocols that the check can speak.
+    ///
+    /// # Errors
+    /// When there is no such member, or the configuration does not work.
+    pub fn check(
+        &self,
+        member: usize,
+        can_speak: impl Fn(&[u8]) -> bool,
+    ) -> Result<Session, Failure> {
+        let Some(name) = self.names.get(member) else {
+            return Err(Failure::Ours(format!("there is no member {member}")));
+        };
+        let mut alpn = self.checking.alpn_protocols.clone();
+        alpn.retain(|protocol| can_speak(protocol));
+        Session::client_offering(&self.checking, name.clone(), alpn)
     }
 }

@@ -22,8 +22,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage, PeerIncompatible,
-    ProtocolVersion, ServerConfig,
+    CertificateError, ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage,
+    PeerIncompatible, ProtocolVersion, ServerConfig,
 };
 use thiserror::Error;
 
@@ -172,7 +172,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::AlertReceived(alert) => Self::Alert(format!("{alert:?}")),
-            Error::InvalidCertificate(why) => Self::Certificate(why.to_string()),
+            Error::InvalidCertificate(why) => Self::Certificate(unacceptable(&why)),
             Error::NoCertificatesPresented => Self::CertificateMissing,
             Error::DecryptError => Self::Decrypt,
             Error::PeerIncompatible(why) => Self::NothingInCommon(incompatible(&why)),
@@ -186,6 +186,20 @@ impl From<Error> for Failure {
             | Error::PeerSentOversizedRecord) => Self::Misbehaved(error.to_string()),
             error => Self::Ours(error.to_string()),
         }
+    }
+}
+
+/// Why a certificate does not do: what rustls has no name for it hands on wrapped up.
+fn unacceptable(why: &CertificateError) -> String {
+    let CertificateError::Other(wrapped) = why else {
+        return why.to_string();
+    };
+    match wrapped.to_string() {
+        // What `openssl req -x509` makes is marked as one.
+        why if why == "CaUsedAsEndEntity" => {
+            "it is an authority's (CA:TRUE), for signing others".into()
+        }
+        why => why,
     }
 }
 
@@ -233,7 +247,20 @@ impl Session {
         config: &Arc<ClientConfig>,
         server: ServerName<'static>,
     ) -> Result<Self, Failure> {
-        let connection = UnbufferedClientConnection::new(Arc::clone(config), server)?;
+        Self::client_offering(config, server, config.alpn_protocols.clone())
+    }
+
+    /// [`Session::client`] with other application protocols than the configuration's.
+    ///
+    /// # Errors
+    /// When the configuration does not work.
+    pub fn client_offering(
+        config: &Arc<ClientConfig>,
+        server: ServerName<'static>,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<Self, Failure> {
+        let config = Arc::clone(config);
+        let connection = UnbufferedClientConnection::new_with_alpn(config, server, alpn)?;
         let mut session = Self::new(Link::Client(connection));
         session.receive(&mut [], &mut [])?;
         Ok(session)

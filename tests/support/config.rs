@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 
+use super::authority::{Authority, Identity};
 use super::ports::Port;
 
 /// A configuration file: one listener and one pool, and what a test adds.
@@ -23,6 +24,9 @@ struct Listener {
     addresses: Vec<String>,
     pool: String,
     lines: Vec<String>,
+    tls: Vec<String>,
+    certificates: Vec<Vec<String>>,
+    tls_routes: Vec<Vec<String>>,
     port: Option<Port>,
 }
 
@@ -31,6 +35,7 @@ struct Pool {
     name: String,
     lines: Vec<String>,
     health_check: Vec<String>,
+    tls: Vec<String>,
     mysql: Vec<String>,
     mysql_users: Vec<Vec<String>>,
     servers: Vec<Server>,
@@ -79,6 +84,7 @@ impl Config {
             name: name.to_owned(),
             lines: Vec::new(),
             health_check: Vec::new(),
+            tls: Vec::new(),
             mysql: Vec::new(),
             mysql_users: Vec::new(),
             servers: Vec::new(),
@@ -112,6 +118,9 @@ impl Config {
                 .collect(),
             pool: pool.to_owned(),
             lines: Vec::new(),
+            tls: Vec::new(),
+            certificates: Vec::new(),
+            tls_routes: Vec::new(),
             port: None,
         });
         self
@@ -140,6 +149,28 @@ impl Config {
         self
     }
 
+    /// A line for the last listener's `[listener.tls]`.
+    pub(crate) fn listener_tls(mut self, line: &str) -> Self {
+        set(&mut self.listeners.last_mut().unwrap().tls, line);
+        self
+    }
+
+    /// TLS of the last listener ends at the balancer, which shows this certificate. Another one of
+    /// the same listener adds to it.
+    pub(crate) fn terminate(self, identity: &Identity) -> Self {
+        let mut config = self.listener_tls("mode = \"terminate\"");
+        let listener = config.listeners.last_mut().unwrap();
+        listener.certificates.push(identity.lines().to_vec());
+        config
+    }
+
+    /// Connections to the last listener for which this line holds go to this pool.
+    pub(crate) fn tls_route(mut self, line: &str, pool: &str) -> Self {
+        let lines = vec![line.to_owned(), format!("pool = \"{pool}\"")];
+        self.listeners.last_mut().unwrap().tls_routes.push(lines);
+        self
+    }
+
     /// A line for the last pool.
     pub(crate) fn pool(mut self, line: &str) -> Self {
         set(&mut self.pools.last_mut().unwrap().lines, line);
@@ -150,6 +181,19 @@ impl Config {
     pub(crate) fn health_check(mut self, line: &str) -> Self {
         set(&mut self.pools.last_mut().unwrap().health_check, line);
         self
+    }
+
+    /// A line for the last pool's `[pool.tls]`.
+    pub(crate) fn pool_tls(mut self, line: &str) -> Self {
+        set(&mut self.pools.last_mut().unwrap().tls, line);
+        self
+    }
+
+    /// The servers of the last pool have to show a certificate of this authority, for this name.
+    pub(crate) fn verify(self, authority: &Authority, name: &str) -> Self {
+        self.pool_tls("mode = \"verify\"")
+            .pool_tls(&format!("ca_file = {:?}", authority.file()))
+            .pool_tls(&format!("server_name = \"{name}\""))
     }
 
     /// A line for the last pool's `[pool.mysql]`.
@@ -283,7 +327,10 @@ impl Config {
                 addresses,
                 pool,
                 lines,
-                ..
+                tls,
+                certificates,
+                tls_routes,
+                port: _,
             } = listener;
             let mut all = vec![
                 format!("name = \"{name}\""),
@@ -292,6 +339,15 @@ impl Config {
             all.push(format!("pool = \"{pool}\""));
             all.extend_from_slice(lines);
             table(&mut text, "[[listener]]", &all);
+            if !tls.is_empty() {
+                table(&mut text, "[listener.tls]", tls);
+            }
+            for certificate in certificates {
+                table(&mut text, "[[listener.tls.certificate]]", certificate);
+            }
+            for route in tls_routes {
+                table(&mut text, "[[listener.tls.route]]", route);
+            }
         }
         for pool in &self.pools {
             let mut lines = vec![format!("name = \"{}\"", pool.name)];
@@ -299,6 +355,9 @@ impl Config {
             table(&mut text, "[[pool]]", &lines);
             if !pool.health_check.is_empty() {
                 table(&mut text, "[pool.health_check]", &pool.health_check);
+            }
+            if !pool.tls.is_empty() {
+                table(&mut text, "[pool.tls]", &pool.tls);
             }
             if !pool.mysql.is_empty() {
                 table(&mut text, "[pool.mysql]", &pool.mysql);

@@ -5,6 +5,7 @@
 // Every test binary is a crate of its own and uses a part of this one.
 #![allow(dead_code, unused_imports)]
 
+mod authority;
 mod balancer;
 mod blackhole;
 mod config;
@@ -26,6 +27,7 @@ mod tape;
 mod tools;
 mod wait;
 
+pub(crate) use self::authority::{Authority, Identity};
 pub(crate) use self::balancer::{Balancer, Launch};
 pub(crate) use self::blackhole::Blackhole;
 pub(crate) use self::config::Config;
@@ -41,5 +43,5 @@ pub(crate) use self::rogue::{Part, Rogue, RunningRogue, Stop};
 pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
-pub(crate) use self::tools::{Nginx, Wrk, curl};
+pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_with};
 pub(crate) use self::wait::{DEADLINE, eventually, quickly, until};

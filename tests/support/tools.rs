@@ -1,7 +1,7 @@
 //! Other people's programs that tests use: nginx as web servers, wrk as their clients, curl.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::authority::Identity;
 use super::http;
 use super::ports::Port;
 use super::wait::until;
@@ -19,6 +20,17 @@ pub(crate) struct Nginx {
     child: Child,
     directory: TempDir,
     ports: Vec<Port>,
+}
+
+/// How one of them is spoken to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Site<'a> {
+    /// HTTP/1.
+    Plain,
+    /// HTTP/2 without TLS, from the first byte on.
+    Http2,
+    /// HTTP/1 over TLS, with this certificate.
+    Tls(&'a Identity),
 }
 
 /// A run of wrk. It ends with the test.
@@ -35,11 +47,17 @@ impl Nginx {
     /// Starts `servers` web servers.
     #[track_caller]
     pub(crate) fn start(servers: usize) -> Self {
+        Self::with(&vec![Site::Plain; servers])
+    }
+
+    /// Starts web servers like these.
+    #[track_caller]
+    pub(crate) fn with(sites: &[Site<'_>]) -> Self {
         let directory = TempDir::with_prefix("ringway-test-nginx-").unwrap();
-        let ports: Vec<_> = (0..servers).map(|_| Port::reserve()).collect();
+        let ports: Vec<_> = sites.iter().map(|_| Port::reserve()).collect();
         fs::write(
             directory.path().join("nginx.conf"),
-            nginx_conf(&directory, &ports),
+            nginx_conf(&directory, sites, &ports),
         )
         .unwrap();
         let child = Command::new("nginx")
@@ -57,9 +75,10 @@ impl Nginx {
             directory,
             ports,
         };
-        for address in nginx.addresses() {
-            until("nginx answers", || {
-                matches!(http::get(address, "/"), Ok((200, _)))
+        for (site, address) in sites.iter().zip(nginx.addresses()) {
+            until("nginx answers", || match site {
+                Site::Plain => matches!(http::get(address, "/"), Ok((200, _))),
+                Site::Http2 | Site::Tls(_) => TcpStream::connect(address).is_ok(),
             });
         }
         nginx
@@ -84,15 +103,25 @@ impl Drop for Nginx {
     }
 }
 
-fn nginx_conf(directory: &TempDir, ports: &[Port]) -> String {
+fn nginx_conf(directory: &TempDir, sites: &[Site<'_>], ports: &[Port]) -> String {
     let root = directory.path().display();
-    let servers = ports.iter().enumerate().map(|(index, port)| {
-        let address = port.v4();
-        format!(
-            "server {{ listen {address} backlog=4096; location = / {{ return 200 \"s{index}\"; }} \
+    let servers = sites
+        .iter()
+        .zip(ports)
+        .enumerate()
+        .map(|(index, (site, port))| {
+            let address = port.v4();
+            let (how, files) = match site {
+                Site::Plain => ("", String::new()),
+                Site::Http2 => ("http2", String::new()),
+                Site::Tls(identity) => ("ssl", nginx_certificate(identity)),
+            };
+            format!(
+                "server {{ listen {address} {how} backlog=4096; {files} \
+             location = / {{ return 200 \"s{index} $server_protocol\"; }} \
              location / {{ root {root}; }} }}\n"
-        )
-    });
+            )
+        });
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"));
     let user = if nix::unistd::geteuid().is_root() {
@@ -106,6 +135,14 @@ fn nginx_conf(directory: &TempDir, ports: &[Port]) -> String {
          http {{ access_log off; keepalive_requests 1000000000;\n{}{} }}\n",
         temporary.concat(),
         servers.collect::<String>()
+    )
+}
+
+fn nginx_certificate(identity: &Identity) -> String {
+    format!(
+        "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
+        identity.certificate_file.display(),
+        identity.key_file.display()
     )
 }
 
@@ -198,15 +235,16 @@ impl Load {
 /// What curl gets from a URL.
 #[track_caller]
 pub(crate) fn curl(url: &str) -> Vec<u8> {
+    curl_with(&[], url)
+}
+
+/// The same with more arguments.
+#[track_caller]
+pub(crate) fn curl_with(arguments: &[&str], url: &str) -> Vec<u8> {
     let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--max-time",
-            "20",
-            url,
-        ])
+        .args(["--silent", "--show-error", "--fail", "--max-time", "20"])
+        .args(arguments)
+        .arg(url)
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| missing("curl", &error));
@@ -221,6 +259,6 @@ fn text(output: &Output) -> String {
         .concat()
 }
 
-fn missing(program: &str, error: &std::io::Error) -> ! {
+pub(super) fn missing(program: &str, error: &std::io::Error) -> ! {
     panic!("cannot run {program}, which tests/all installs: {error}")
 }

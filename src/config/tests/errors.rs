@@ -400,6 +400,16 @@ fn settings_of_health_checks() {
                 &format!("`expect` means something {http_only}"),
             ),
             (
+                "tls = true",
+                "`tls` takes a pool with a [pool.tls], and this one has none | add one, or leave \
+                 it out",
+            ),
+            (
+                "type = \"mysql\"\ntls = true",
+                "`tls` means something in TCP and HTTP checks only | leave it out, or add `type = \
+                 \"http\"`",
+            ),
+            (
                 "type = \"https\"",
                 "`type` is \"https\", but takes \"tcp\", \"http\" or \"mysql\" | did you mean \
                  \"http\"?",

@@ -90,6 +90,7 @@ fn agreed(mut config: Config) -> Config {
             rise: 2,
             fall: 3,
             port: None,
+            tls: false,
         });
         if check.port.is_none() {
             check.kind = HealthCheckKind::Mysql;
@@ -98,6 +99,12 @@ fn agreed(mut config: Config) -> Config {
         for (i, server) in pool.servers.iter_mut().enumerate() {
             let role = if i == 0 { Role::Primary } else { Role::Replica };
             server.role = (!is_followed).then_some(role);
+        }
+    }
+    for pool in &mut config.pools {
+        let has_tls = pool.tls.is_some();
+        if let Some(check) = &mut pool.health_check {
+            check.tls &= has_tls && check.kind != HealthCheckKind::Mysql;
         }
     }
     config
@@ -455,16 +462,18 @@ fn health_checks() -> impl Strategy<Value = HealthCheck> {
         http.prop_map(|(path, host, expect)| HealthCheckKind::Http { path, host, expect }),
     ];
     let counts = (1..=255_u8, 1..=255_u8, option::of(1..=65_535_u16));
-    (kind, timeouts(), timeouts(), counts).prop_map(|(kind, interval, timeout, counts)| {
-        HealthCheck {
+    let options = (kind, any::<bool>());
+    (options, timeouts(), timeouts(), counts).prop_map(
+        |((kind, tls), interval, timeout, counts)| HealthCheck {
             kind,
             interval,
             timeout,
             rise: counts.0,
             fall: counts.1,
             port: counts.2,
-        }
-    })
+            tls,
+        },
+    )
 }
 
 fn limits() -> impl Strategy<Value = Option<u32>> {

@@ -30,7 +30,7 @@ pub struct ListenerTls {
 /// `tls.mode` of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ListenerTlsMode {
-    /// Of tcp listeners: TLS ends here. There is at least one certificate.
+    /// Of tcp listeners: TLS ends here.
     Terminate(TlsServer),
     /// Of tcp listeners: the ClientHello is read, and everything goes on as it came.
     Passthrough,
@@ -65,8 +65,8 @@ impl ListenerTlsMode {
 /// How a listener answers handshakes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsServer {
-    /// The first is for clients that ask for a name that none has. Empty on mysql listeners only:
-    /// one is to be made.
+    /// The first is for clients that ask for a name that none has. None: one is to be made, which
+    /// a file leaves to mysql listeners and the demo to its web one.
     pub certificates: Vec<CertificateFiles>,
     /// Versions, suites, protocols.
     pub common: TlsCommon,

@@ -315,6 +315,11 @@ impl PoolTlsTable {
         }
     }
 
+    /// Whether there is one, whatever its mode.
+    pub(in crate::config) fn exists(&self) -> bool {
+        self.exists
+    }
+
     /// The name that is expected of a server: its own, the pool's, or that of its address. `None`:
     /// there is no TLS, or no name, which has been recorded.
     pub(in crate::config) fn name_of(

@@ -12,6 +12,7 @@ mod verdict;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,9 +26,10 @@ pub(super) use self::probe::is_of_this_host;
 use self::probe::{Failure, probe};
 use self::verdict::Verdict;
 use super::Registry;
-use crate::balance::{Health, Server};
-use crate::config::HealthCheck;
+use crate::balance::{Health, Member, Server};
+use crate::config::{HealthCheck, HealthCheckKind};
 use crate::limits::{CHECK_LATE, CHECKS_LATE_MAX};
+use crate::tls::session::{Failure as TlsFailure, Session};
 
 /// Checks servers for as long as it is polled, by the configuration the registry has. After a
 /// reload, [`Checks::reconfigured`] has to be called. Runs on a tokio-uring runtime.
@@ -129,7 +131,11 @@ async fn keep_checking(registry: Rc<RefCell<Registry>>, server: Arc<Server>, che
     loop {
         let started = Instant::now();
         let started_ms = registry.borrow().shared.now_ms();
-        let result = probe(server.address(), &check, started + check.timeout).await;
+        let tls = begin_tls(&registry.borrow(), &server, &check);
+        let result = match tls {
+            Ok(tls) => probe(server.address(), &check, tls, started + check.timeout).await,
+            Err(failure) => Err(failure),
+        };
         let took = started.elapsed();
         match judge(result, took, check.timeout, &mut late_in_a_row) {
             Judgement::Void(reason) => {
@@ -159,6 +165,36 @@ async fn keep_checking(registry: Rc<RefCell<Registry>>, server: Arc<Server>, che
         }
         sleep_until(next_start(started, check.interval)).await;
     }
+}
+
+/// The TLS session of one check, by the newest configuration; `None`: it goes without.
+fn begin_tls(
+    registry: &Registry,
+    server: &Arc<Server>,
+    check: &HealthCheck,
+) -> Result<Option<Session>, Failure> {
+    if !check.tls {
+        return Ok(None);
+    }
+    let is_it = |member: &Member| Arc::ptr_eq(&member.server, server);
+    let mut pools = registry.pools.iter().zip(&registry.pool_tls);
+    let found = pools.find_map(|(pool, policy)| {
+        let member = pool.members().iter().position(is_it)?;
+        Some((policy.as_ref()?, member))
+    });
+    let session = match found {
+        Some((policy, member)) => policy.check(member, |protocol| can_speak(&check.kind, protocol)),
+        // It has just left the configuration, or its TLS has; this task will not go on for long.
+        None => Err(TlsFailure::Ours("no TLS with this server any more".into())),
+    };
+    let session = session.map_err(|failure| Failure::Host(io::Error::other(failure)))?;
+    Ok(Some(session))
+}
+
+/// Whether a check can speak an application protocol: without HTTP it says nothing in any.
+fn can_speak(kind: &HealthCheckKind, protocol: &[u8]) -> bool {
+    let is_http = matches!(kind, HealthCheckKind::Http { .. });
+    !is_http || protocol.starts_with(b"http/1.")
 }
 
 /// What one check says.
@@ -276,3 +312,5 @@ pub(super) fn fraction(of: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_tls;

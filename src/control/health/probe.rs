@@ -1,5 +1,5 @@
-//! One check of one server: connect; over HTTP ask and read the status line; of a MySQL server see
-//! the greeting, and finish the handshake.
+//! One check of one server: connect, with a TLS handshake where the pool has TLS; over HTTP ask and
+//! read the status line; of a MySQL server see the greeting, and finish the handshake.
 
 use std::future::Future;
 use std::io;
@@ -10,8 +10,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::status_line;
 use crate::config::{Address, HealthCheck, HealthCheckKind};
 use crate::control::connection::{Connection, Leave};
+use crate::control::stream::{Broken, Stream};
 use crate::limits::{CHECK_REST, CHECK_REST_READS, GREETING_BYTES_MAX, STATUS_LINE_BYTES};
 use crate::mysql::probe::{HandshakeProbe, ProbeError};
+use crate::tls::session::{Failure as TlsFailure, Session};
 
 /// Why a check did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,12 @@ pub(super) enum Failure {
     Connect(io::Error),
     #[error("no connection in time")]
     ConnectTimeout,
+    #[error("connected, and no end of the TLS handshake in time")]
+    HandshakeTimeout,
+    #[error("closed the connection in the TLS handshake")]
+    InHandshake,
+    #[error("TLS failed: {0}")]
+    Tls(TlsFailure),
     #[error("connected, and no answer in time")]
     AnswerTimeout,
     #[error("connected, then: {0}")]
@@ -49,6 +57,17 @@ impl Failure {
     }
 }
 
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Lost(error) => Self::Lost(error),
+            Broken::Tls(failure) if failure.is_peers() => Self::Tls(failure),
+            Broken::Tls(failure) => Self::Host(io::Error::other(failure)),
+            Broken::InHandshake => Self::InHandshake,
+        }
+    }
+}
+
 /// Tells a server's failures from those of this host: no descriptors, ports or memory left, or a
 /// firewall rule of its own.
 pub(in crate::control) fn is_of_this_host(error: &io::Error) -> bool {
@@ -67,10 +86,12 @@ pub(in crate::control) fn is_of_this_host(error: &io::Error) -> bool {
         .is_some_and(|errno| of_this_host.contains(&errno))
 }
 
-/// Checks the server at `address` once. What was seen, for people.
+/// Checks the server at `address` once, within the TLS session if one is given. What was seen, for
+/// people.
 pub(super) async fn probe(
     address: &Address,
     check: &HealthCheck,
+    tls: Option<Session>,
     deadline: Instant,
 ) -> Result<String, Failure> {
     let address = &checked(address, check.port);
@@ -80,14 +101,24 @@ pub(super) async fn probe(
         Ok(Err(error)) => return Err(Failure::connecting(error)),
         Err(_) => return Err(Failure::ConnectTimeout),
     };
+    let is_encrypted = tls.is_some();
+    let mut stream = match tls {
+        None => Stream::plain(connection),
+        Some(tls) => encrypt(connection, tls, deadline).await?,
+    };
     match &check.kind {
+        HealthCheckKind::Tcp if is_encrypted => {
+            stream.say_goodbye();
+            tokio_uring::spawn(let_finish(stream));
+            Ok("connected, with TLS".into())
+        }
         HealthCheckKind::Tcp => Ok("connected".into()),
-        HealthCheckKind::Mysql => in_time(deadline, shake_hands(&connection)).await,
+        HealthCheckKind::Mysql => in_time(deadline, shake_hands(&mut stream)).await,
         HealthCheckKind::Http { path, host, expect } => {
             let host = host.clone().unwrap_or_else(|| default_host(address));
             let request = request(path, &host);
-            let status = in_time(deadline, ask(&connection, &request)).await?;
-            tokio_uring::spawn(let_finish(connection));
+            let status = in_time(deadline, ask(&mut stream, &request)).await?;
+            tokio_uring::spawn(let_finish(stream));
             let mut expected = expect.iter();
             match expected.any(|&(from, to)| (from..=to).contains(&status)) {
                 true => Ok(format!("HTTP status {status}")),
@@ -95,6 +126,15 @@ pub(super) async fn probe(
             }
         }
     }
+}
+
+async fn encrypt(
+    connection: Connection,
+    tls: Session,
+    deadline: Instant,
+) -> Result<Stream, Failure> {
+    let stream = timeout_at(deadline, Stream::encrypted(connection, tls)).await;
+    Ok(stream.map_err(|_| Failure::HandshakeTimeout)??)
 }
 
 async fn in_time<T>(
@@ -106,17 +146,11 @@ async fn in_time<T>(
 }
 
 /// Sends a request and reads as much of the answer as tells its status.
-async fn ask(connection: &Connection, request: &str) -> Result<u16, Failure> {
-    connection
-        .send(request.as_bytes().to_vec())
-        .await
-        .map_err(Failure::Lost)?;
+async fn ask(stream: &mut Stream, request: &str) -> Result<u16, Failure> {
+    stream.send(request.as_bytes()).await?;
     let mut answer = Vec::new();
     while answer.len() < STATUS_LINE_BYTES {
-        let part = connection
-            .receive(STATUS_LINE_BYTES)
-            .await
-            .map_err(Failure::Lost)?;
+        let part = stream.receive(STATUS_LINE_BYTES).await?;
         if part.is_empty() {
             return Err(if answer.is_empty() {
                 Failure::Closed
@@ -136,12 +170,11 @@ async fn ask(connection: &Connection, request: &str) -> Result<u16, Failure> {
 
 /// Greeting and goodbye of a MySQL server. It is up when it greets; that the handshake is finished
 /// is a part of the check, or the check itself would get this host blocked.
-async fn shake_hands(connection: &Connection) -> Result<String, Failure> {
+async fn shake_hands(stream: &mut Stream) -> Result<String, Failure> {
     let mut probe = HandshakeProbe::new();
     let mut has_spoken = false;
     loop {
-        let heard = connection.receive(GREETING_BYTES_MAX as usize).await;
-        let heard = heard.map_err(Failure::Lost)?;
+        let heard = stream.receive(GREETING_BYTES_MAX as usize).await?;
         if heard.is_empty() {
             return Err(match has_spoken {
                 true => Failure::Unfinished,
@@ -152,7 +185,7 @@ async fn shake_hands(connection: &Connection) -> Result<String, Failure> {
         let mut out = Vec::new();
         let progress = probe.feed(&mut &heard[..], &mut out)?;
         if !out.is_empty() {
-            connection.send(out).await.map_err(Failure::Lost)?;
+            stream.send(&out).await?;
         }
         if let Some(version) = progress {
             return Ok(format!("MySQL protocol, {version}"));
@@ -162,10 +195,10 @@ async fn shake_hands(connection: &Connection) -> Result<String, Failure> {
 
 /// Lets the server send the rest of its answer, as long as that is short: a reset in the middle of
 /// it would fill its log with complaints, once per interval.
-async fn let_finish(connection: Connection) {
+async fn let_finish(mut stream: Stream) {
     let rest = async {
         for _ in 0..CHECK_REST_READS {
-            if connection
+            if stream
                 .receive(STATUS_LINE_BYTES)
                 .await
                 .is_ok_and(|part| !part.is_empty())

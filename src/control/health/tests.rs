@@ -16,9 +16,9 @@ use crate::config::{Address, HealthCheckKind};
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// After which what has not come is a failure: the machine may be busy with other tests.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
-fn tcp_check() -> HealthCheck {
+pub(super) fn tcp_check() -> HealthCheck {
     HealthCheck {
         kind: HealthCheckKind::Tcp,
         interval: INTERVAL,
@@ -26,10 +26,11 @@ fn tcp_check() -> HealthCheck {
         rise: 2,
         fall: 2,
         port: None,
+        tls: false,
     }
 }
 
-fn http_check() -> HealthCheck {
+pub(super) fn http_check() -> HealthCheck {
     let kind = HealthCheckKind::Http {
         path: "/healthy".into(),
         host: Some("web.example".into()),
@@ -42,7 +43,7 @@ fn http_check() -> HealthCheck {
 }
 
 /// A server on a thread that lets `answer` deal with each connection.
-fn server(answer: impl Fn(TcpStream) + Send + 'static) -> Address {
+pub(super) fn server(answer: impl Fn(TcpStream) + Send + 'static) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::Tcp(listener.local_addr().unwrap());
     std::thread::spawn(move || listener.incoming().flatten().for_each(answer));
@@ -90,7 +91,7 @@ fn refusing() -> Address {
 }
 
 fn probe_once(address: &Address, check: &HealthCheck) -> Result<String, Failure> {
-    tokio_uring::start(probe(address, check, Instant::now() + check.timeout))
+    tokio_uring::start(probe(address, check, None, Instant::now() + check.timeout))
 }
 
 /// Runs checks of two servers while `test` looks on.
@@ -207,7 +208,7 @@ fn a_server_may_finish_its_answer() {
         let check = http_check();
         let deadline = Instant::now() + check.timeout;
         assert_eq!(
-            probe(&web, &check, deadline).await.unwrap(),
+            probe(&web, &check, None, deadline).await.unwrap(),
             "HTTP status 200"
         );
         // While this runtime goes on, which reads the rest of the answer.
@@ -314,7 +315,7 @@ fn a_failure_that_was_noticed_much_too_late_is_void() {
         "on a slow host failures count at last"
     );
     assert!(is_void(Err(Failure::Closed), late));
-    let shortage = std::io::Error::from_raw_os_error(libc::EMFILE);
+    let shortage = io::Error::from_raw_os_error(libc::EMFILE);
     assert!(is_void(Err(Failure::Host(shortage)), Duration::ZERO));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{KeyPair, SerialNumber};
+use rcgen::{BasicConstraints, IsCa, KeyPair, SerialNumber};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::UnixTime;
 use rustls::{ClientConfig, ServerConfig};
@@ -276,6 +276,21 @@ fn a_server_is_believed_for_its_name_in_its_time_and_by_its_authority() {
     assert_eq!(
         check_server(&authority, &stranger, "b.example", later, true),
         None
+    );
+}
+
+#[test]
+fn a_server_that_shows_an_authoritys_certificate_is_not_believed() {
+    let authority = Authority::new("tests");
+    let shown = authority.sign(&["a.example"], &KeyPair::generate().unwrap(), |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let server = server_options(vec![shown.read()]).build().unwrap();
+    let configs = (server, client_options(&authority).build().unwrap());
+    let failure = connect(&configs, "a.example").client.failure.unwrap();
+    assert_eq!(
+        failure.to_string(),
+        "the peer's certificate is not accepted: it is an authority's (CA:TRUE), for signing others"
     );
 }
 

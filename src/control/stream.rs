@@ -1,0 +1,149 @@
+//! A connection of the control thread's own on which what is said may be encrypted.
+
+use std::io;
+use std::mem;
+
+use super::connection::Connection;
+use crate::limits::{TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_BYTES_MAX};
+use crate::tls::session::{Failure, RECORD_OVERHEAD_BYTES, Session};
+
+/// A connection, and TLS on it where there is any.
+pub(super) struct Stream {
+    connection: Connection,
+    tls: Option<Session>,
+    /// What has been decrypted and nobody has asked for yet.
+    heard: Vec<u8>,
+}
+
+/// Why nothing more can be said or heard.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The connection is gone.
+    #[error(transparent)]
+    Lost(#[from] io::Error),
+    /// TLS is not possible, or not any more.
+    #[error(transparent)]
+    Tls(#[from] Failure),
+    /// The peer has gone in the middle of the handshake.
+    #[error("closed in the TLS handshake")]
+    InHandshake,
+}
+
+impl Stream {
+    /// What is said goes over `connection` as it is.
+    pub(super) fn plain(connection: Connection) -> Self {
+        Self {
+            connection,
+            tls: None,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Does the handshake of a new TLS session over the connection.
+    pub(super) async fn encrypted(connection: Connection, tls: Session) -> Result<Self, Broken> {
+        let mut stream = Self::plain(connection);
+        let tls = stream.tls.insert(tls);
+        while tls.is_handshaking() {
+            flush(&stream.connection, tls).await?;
+            if !take_in(&stream.connection, tls, &mut stream.heard).await? {
+                return Err(Broken::InHandshake);
+            }
+        }
+        flush(&stream.connection, tls).await?;
+        Ok(stream)
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(self.connection.send(bytes.to_vec()).await?);
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut record =
+                vec![0; rest.len().min(TLS_PLAINTEXT_BYTES_MAX) + RECORD_OVERHEAD_BYTES];
+            let sent = tls.send(rest, &mut record, TLS_PLAINTEXT_BYTES_MAX)?;
+            if sent.written == 0 {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+            }
+            record.truncate(sent.written);
+            self.connection.send(record).await?;
+            rest = rest.get(sent.taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// What there is, at most `bytes_max`; nothing at the end of the stream.
+    pub(super) async fn receive(&mut self, bytes_max: usize) -> Result<Vec<u8>, Broken> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(self.connection.receive(bytes_max).await?);
+        };
+        while self.heard.is_empty() && take_in(&self.connection, tls, &mut self.heard).await? {}
+        let later = self.heard.split_off(self.heard.len().min(bytes_max));
+        Ok(mem::replace(&mut self.heard, later))
+    }
+
+    /// Says that nothing more will be said, where that can be told from a connection that was cut.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            send_last(&self.connection, tls);
+        }
+    }
+}
+
+/// Decrypts what comes next, behind what was `heard` before. `false`: nothing more comes.
+async fn take_in(
+    connection: &Connection,
+    tls: &mut Session,
+    heard: &mut Vec<u8>,
+) -> Result<bool, Broken> {
+    if tls.peer_has_closed() {
+        return Ok(false);
+    }
+    let mut ciphertext = connection.receive(TLS_RECORD_BYTES_MAX).await?;
+    if ciphertext.is_empty() {
+        return Ok(false);
+    }
+    // What this completes may have come before it, but for its last byte.
+    let mut plaintext = vec![0; ciphertext.len() + TLS_PLAINTEXT_BYTES_MAX];
+    let (mut taken, mut written) = (0, 0);
+    while taken < ciphertext.len() {
+        let received = tls.receive(&mut ciphertext[taken..], &mut plaintext[written..]);
+        if let Some(failure) = tls.failure().cloned() {
+            // The alert tells the peer what is wrong with it.
+            send_last(connection, tls);
+            return Err(failure.into());
+        }
+        let received = received?;
+        if received.taken == 0 && received.written == 0 && !tls.has_output() {
+            return Err(Failure::Ours("TLS takes nothing, and says nothing".into()).into());
+        }
+        taken += received.taken;
+        written += received.written;
+        flush(connection, tls).await?;
+    }
+    heard.extend_from_slice(&plaintext[..written]);
+    Ok(true)
+}
+
+/// Sends what TLS has to say for itself.
+async fn flush(connection: &Connection, tls: &mut Session) -> io::Result<()> {
+    while let Some(ciphertext) = next_output(tls) {
+        connection.send(ciphertext).await?;
+    }
+    Ok(())
+}
+
+/// Sends it without waiting for anything: the connection is about to go.
+fn send_last(connection: &Connection, tls: &mut Session) {
+    while let Some(ciphertext) = next_output(tls) {
+        connection.send_last(&ciphertext);
+    }
+}
+
+fn next_output(tls: &mut Session) -> Option<Vec<u8>> {
+    let mut ciphertext = vec![0; TLS_RECORD_BYTES_MAX];
+    let written = tls.transmit(&mut ciphertext);
+    ciphertext.truncate(written);
+    (written > 0).then_some(ciphertext)
+}
