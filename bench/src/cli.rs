@@ -9,10 +9,10 @@ use crate::scenario::{Group, ScenarioId};
 
 /// Runs ringway and its peers side by side on this machine and prints what each costs.
 ///
-/// Two groups of scenarios, all on 127.0.0.1. web: two nginx web servers stand behind every proxy,
-/// wrk before it; the peers are HAProxy and nginx stream. mysql: a MariaDB primary and its replica
-/// stand behind, sysbench before; the peers are ProxySQL and HAProxy. Each proxy has one worker on
-/// a CPU of its own. The proxies take turns within each round; the tables show medians over the
+/// Three groups of scenarios, all on 127.0.0.1. web: two nginx web servers stand behind every
+/// proxy, wrk before it; the peers are HAProxy and nginx stream. mysql: a MariaDB primary and its
+/// replica stand behind, sysbench before; the peers are ProxySQL and HAProxy. tls: as web, but wrk
+/// speaks https and every proxy ends it. Each proxy has one worker on a CPU of its own. The proxies take turns within each round; the tables show medians over the
 /// rounds, with each figure's ratio to the better peer.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) seconds: u32,
 
-    /// A smoke run of half a minute: one round of one second, five scenarios. Its figures mean
+    /// A smoke run of half a minute: one round of one second, six scenarios. Its figures mean
     /// little; its exit code says whether everything works.
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "write_docs"])]
     pub(crate) quick: bool,
@@ -73,6 +73,7 @@ Examples (after `cargo run --release --manifest-path bench/Cargo.toml --`):
   --quick                                    does everything work?
   --write-docs                               the figures of docs/benchmarks.md
   --group mysql                              not the web servers
+  --group tls --write-docs                   TLS alone; the page keeps the rest
   --only tiny-64,point-8 --rounds 3          two scenarios
   --peers ringway,nginx --seconds 10         two products, for longer
   --json run.json                            keep the figures ...
@@ -94,9 +95,10 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
-        let options = Options::parse_from(["x", "--only", "1m,point-8", "--peers", "relay-copy"]);
+        let options =
+            Options::parse_from(["x", "--only", "1m,point-8,tls-1m", "--peers", "relay-copy"]);
         let names: Vec<_> = options.only.iter().map(|id| id.name()).collect();
-        assert_eq!(names, ["1m", "point-8"]);
+        assert_eq!(names, ["1m", "point-8", "tls-1m"]);
         assert_eq!(options.peers, [Product::RelayCopy]);
         assert_eq!(options.group, []);
     }

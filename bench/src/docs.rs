@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use crate::chart;
 use crate::report::{self, Table};
 use crate::results::Results;
-use crate::scenario::{Group, ScenarioId, Web};
+use crate::scenario::Group;
 
 const INTRODUCTION: &str = "\
 # Benchmarks
@@ -34,7 +34,7 @@ figure is the median over the rounds.
 - **Throughput and latency** are the load generator's. With few CPUs they are bounded by it and the
   servers as much as by the proxy.
 - **x** is the ratio to the better of two peers in that column: of HAProxy and nginx stream with web
-  traffic, of ProxySQL and HAProxy with MySQL. Below 1 is better, except for throughput.
+  traffic and TLS, of ProxySQL and HAProxy with MySQL. Below 1 is better, except for throughput.
 - *direct* is the load generator and a server without a proxy.
 ";
 
@@ -77,6 +77,29 @@ memory, and nothing waits for a disk. sysbench works on 4 tables of 10 000 rows,
   the machine's CPU.
 ";
 
+const METHOD_TLS: &str = "\
+The two nginx web servers of the web traffic stand behind every proxy, without TLS; wrk asks over
+https for the same answers. The proxies end TLS: ringway with `mode = \"terminate\"`, HAProxy in TCP
+mode with `bind ... ssl`, nginx stream with `listen ... ssl`. HAProxy and nginx use the
+distribution's OpenSSL, ringway rustls and AWS-LC.
+
+- Everybody speaks TLS 1.3 with `TLS_AES_128_GCM_SHA256` and X25519. HAProxy's and nginx's
+  configurations say so, and so does that of OpenSSL inside wrk; ringway's names version and suite,
+  and agrees on X25519 because clients offer nothing else.
+- The certificates are made for the run and signed by themselves: ECDSA P-256, and RSA 2048 where it
+  is named.
+- A *handshake* is a connection with its handshake, one request for a tiny answer, and the end of
+  both. For *full* ones, and wherever connections stay, tickets and session caches are off
+  (`session_tickets = false`; `no-tls-tickets` and `tune.ssl.cachesize 0`;
+  `ssl_session_tickets off` and `ssl_session_cache off`); for *resumed* ones tickets are on, caches
+  are not.
+- Before each measurement the runner asks for every body over TLS, compares what comes, and checks
+  that a session which comes again is resumed, or is not. ringway's
+  `ringway_tls_handshakes_total` shows that wrk, too, resumes or does not.
+- **Memory** is measured as with web traffic: each session has had a full handshake, one request and
+  its answer.
+";
+
 const REPEAT: &str = "\
 ```sh
 cargo run --release --manifest-path bench/Cargo.toml -- --write-docs
@@ -84,9 +107,9 @@ cargo run --release --manifest-path bench/Cargo.toml -- --write-docs
 
 It builds ringway, needs nginx with its stream module, HAProxy, wrk, MariaDB and sysbench (root on
 Debian or Ubuntu gets them installed) and measures ProxySQL if there is one on the path. It writes
-this page and its picture, and takes about 25 minutes for the web traffic and 45 for MySQL on an
-otherwise quiet machine; `--group web` and `--group mysql` measure one of them and leave what stands
-here about the other. `--help` lists the rest. Figures of different machines, or of different days,
+this page and its picture, and takes about 25 minutes for the web traffic, 45 for MySQL and 10 for
+TLS on an otherwise quiet machine; `--group web`, `--group mysql` and `--group tls` measure one of
+them and leave what stands here about the others. `--help` lists the rest. Figures of different machines, or of different days,
 should not be compared with each other: ratios within one run should.
 ";
 
@@ -123,6 +146,7 @@ fn page(results: &Results, before: &str) -> String {
         let of_group = match group {
             Group::Web => METHOD_WEB,
             Group::Mysql => METHOD_MYSQL,
+            Group::Tls => METHOD_TLS,
         };
         write!(method, "\n### Method: {}\n\n{of_group}", group.title()).ok();
     }
@@ -187,7 +211,7 @@ fn settings(results: &Results) -> String {
     let has_idle_sessions = results
         .scenarios
         .iter()
-        .any(|result| result.scenario == ScenarioId::Web(Web::Idle));
+        .any(|result| result.scenario.is_idle());
     let idle_sessions = if has_idle_sessions {
         let count = report::thousands(settings.idle_sessions.into());
         format!(", {count} idle sessions")
@@ -243,7 +267,7 @@ pub(crate) mod tests {
     use crate::machine::Machine;
     use crate::results::Settings;
     use crate::results::tests::example;
-    use crate::scenario::Sql;
+    use crate::scenario::{ScenarioId, Sql, Tls, Web};
 
     pub(crate) fn example_results() -> Results {
         let machine = Machine {
@@ -266,10 +290,11 @@ pub(crate) mod tests {
         };
         let web = [Web::Tiny64, Web::Body1MiB, Web::Idle].map(ScenarioId::Web);
         let sql = Sql::QUICK.map(ScenarioId::Sql);
+        let tls = [Tls::Full, Tls::Idle].map(ScenarioId::Tls);
         Results {
             machine,
             settings,
-            scenarios: web.into_iter().chain(sql).map(example).collect(),
+            scenarios: web.into_iter().chain(sql).chain(tls).map(example).collect(),
         }
     }
 
@@ -282,6 +307,8 @@ pub(crate) mod tests {
             "### Keep-alive, 1 MiB answers, 8 connections",
             "### Read-write, prepared statements, 8 threads",
             "| Point select, 8 threads | queries/s, to ProxySQL's | 1.00x: met | 1.250x | – |",
+            "### TLS, a full handshake per request, ECDSA P-256, 64 at a time",
+            "| proxy CPU per handshake | 0.80x: met | 0.800x | – |",
             "| wrk | 4.1 |",
             "4 000 idle sessions; proxies on CPU 0, everything else on CPU 1, 2.",
         ] {
@@ -291,16 +318,23 @@ pub(crate) mod tests {
 
     #[test]
     fn a_group_that_was_not_measured_keeps_its_section() {
-        let both = example_results();
-        let before = page(&both, "");
-        let mut sql = both.of_group(Group::Mysql).unwrap();
+        let all = example_results();
+        let before = page(&all, "");
+        let mut sql = all.of_group(Group::Mysql).unwrap();
         assert_eq!(page(&sql, &before), before);
         sql.machine.date = "2026-02-03 04:05".to_owned();
         let after = page(&sql, &before);
-        let (web, mysql) = after.split_once("<!-- web: end -->").unwrap();
-        assert!(web.contains("2026-01-02") && !web.contains("2026-02-03"));
-        assert!(mysql.contains("2026-02-03") && !mysql.contains("2026-01-02"));
-        assert!(!page(&sql, "# An older page").contains("\n## Web traffic"));
+        for (group, measured, other) in [
+            (Group::Web, "2026-01-02", "2026-02-03"),
+            (Group::Mysql, "2026-02-03", "2026-01-02"),
+            (Group::Tls, "2026-01-02", "2026-02-03"),
+        ] {
+            let (begin, end) = marks(group);
+            let section = between(&after, &begin, &end).unwrap();
+            assert!(section.contains(measured) && !section.contains(other));
+        }
+        let alone = page(&sql, "# An older page");
+        assert!(!alone.contains("\n## Web traffic") && !alone.contains("\n### Method: TLS"));
     }
 
     #[test]

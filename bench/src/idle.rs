@@ -1,13 +1,11 @@
 //! Sessions that have had one answer and then sit there.
 
-use std::net::{SocketAddr, TcpStream};
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::http;
 use crate::interrupt;
-use crate::scenario::Body;
 
 /// For how long the product's CPU clock is watched while nothing happens.
 pub(crate) const WATCH: Duration = Duration::from_secs(2);
@@ -16,14 +14,14 @@ pub(crate) const WATCH: Duration = Duration::from_secs(2);
 const SPARE_DESCRIPTORS: u64 = 1000;
 
 /// Opens them one after the other: nothing is measured here but what they leave behind.
-pub(crate) fn open(address: SocketAddr, count: u32) -> Result<Vec<TcpStream>> {
+pub(crate) fn open<S>(count: u32, connect: impl Fn() -> io::Result<S>) -> Result<Vec<S>> {
     let mut sessions = Vec::with_capacity(count as usize);
     for number in 1..=count {
         if number % 64 == 0 {
             interrupt::check()?;
         }
-        let session = http::connect_and_get(address, Body::Tiny.path(), Body::Tiny.bytes())
-            .with_context(|| format!("session {number} of {count} got no answer"))?;
+        let session =
+            connect().with_context(|| format!("session {number} of {count} got no answer"))?;
         sessions.push(session);
     }
     Ok(sessions)

@@ -77,6 +77,8 @@ fn versions(tools: &Tools) -> Vec<(String, String)> {
         }
     }
     add("rustc", Command::new("rustc").arg("--version"));
+    let openssl = tools.openssl_version.clone();
+    versions.extend(openssl.map(|version| ("OpenSSL".to_owned(), version)));
     if tools.ringway.is_some() {
         versions.extend(commit().map(|commit| ("ringway's commit".to_owned(), commit)));
     }

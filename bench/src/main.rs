@@ -5,7 +5,7 @@
 //! - `scenario`, `products`: what is measured, and of whom
 //! - `process`, `cpus`, `ports`, `sockopt`, `interrupt`: starting, placing and ending programs
 //! - `mariadb`: the databases; the web servers are among the products
-//! - `load`, `idle`, `http`, `measure`: making load, and what it cost
+//! - `load`, `idle`, `http`, `https`, `measure`: making load, and what it cost
 //! - `run`, `results`: the rounds, medians and ratios
 //! - `report`, `docs`, `chart`: tables, the page and its picture
 
@@ -14,6 +14,7 @@ mod cli;
 mod cpus;
 mod docs;
 mod http;
+mod https;
 mod idle;
 mod interrupt;
 mod load;
@@ -46,7 +47,7 @@ use machine::Machine;
 use products::Product;
 use results::{Results, Settings};
 use run::Plan;
-use scenario::{Group, ScenarioId, Web};
+use scenario::{Group, ScenarioId};
 use tools::{Tools, Wanted};
 
 /// Idle sessions, if the descriptor limit allows them.
@@ -179,7 +180,7 @@ fn plan(
     let idle_sessions = wanted
         .min(max_sessions.saturating_sub(SPARE_SESSIONS))
         .max(1);
-    if idle_sessions < wanted && scenarios.contains(&ScenarioId::Web(Web::Idle)) {
+    if idle_sessions < wanted && scenarios.iter().any(|id| id.is_idle()) {
         eprintln!(
             "{idle_sessions} idle sessions: for {wanted}, raise the limit (ulimit -Hn 20000)"
         );

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use crate::products::Product;
 use crate::results::{Metric, Results, Row, Sample, ScenarioResult, Verdict, median};
-use crate::scenario::{Group, Held, ScenarioId, Web};
+use crate::scenario::{Group, Held, ScenarioId};
 
 /// Rows of text under a heading. The first column is left-aligned, the others right-aligned.
 pub(crate) struct Table {
@@ -108,11 +108,11 @@ pub(crate) fn text(results: &Results) -> String {
 
 /// The columns of a scenario, and whether each is held against the better peer.
 fn columns(scenario: ScenarioId) -> Vec<(Metric, bool)> {
+    if scenario.is_idle() {
+        return vec![(Metric::IdleBytes, true), (Metric::IdleCpu, false)];
+    }
     let compared: &[_] = match scenario {
-        ScenarioId::Web(Web::Idle) => {
-            return vec![(Metric::IdleBytes, true), (Metric::IdleCpu, false)];
-        }
-        ScenarioId::Web(_) => &[
+        ScenarioId::Web(_) | ScenarioId::Tls(_) => &[
             Metric::Throughput,
             Metric::P50,
             Metric::P99,
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
     use crate::docs::tests::example_results;
     use crate::results::tests::example;
-    use crate::scenario::Sql;
+    use crate::scenario::{Sql, Web};
 
     #[test]
     fn numbers_are_grouped() {

@@ -312,7 +312,7 @@ pub(crate) mod tests {
     /// peers.
     pub(crate) fn example(scenario: ScenarioId) -> ScenarioResult {
         let other = match scenario.group() {
-            Group::Web => Product::Nginx,
+            Group::Web | Group::Tls => Product::Nginx,
             Group::Mysql => Product::Proxysql,
         };
         let products = [Product::Ringway, Product::Haproxy, other];

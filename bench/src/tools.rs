@@ -22,6 +22,9 @@ pub(crate) struct Tools {
     /// Where nginx stream is a module of its own.
     pub(crate) nginx_stream_module: Option<PathBuf>,
     pub(crate) nginx_version: Option<Version>,
+    /// What nginx runs on, as HAProxy and wrk from the same distribution do; asked for where TLS is
+    /// measured.
+    pub(crate) openssl_version: Option<String>,
     pub(crate) reference_relay: Option<PathBuf>,
     pub(crate) wrk: Option<PathBuf>,
     pub(crate) sysbench: Option<PathBuf>,
@@ -106,17 +109,18 @@ impl Tools {
             self.mariadb = find_program("mariadb");
             self.proxysql = find_program("proxysql");
         }
-        if groups.contains(&Group::Web) {
+        if groups.iter().any(|group| group.has_web_servers()) {
             self.wrk = find_program("wrk");
             self.nginx = find_program("nginx");
-            self.look_into_nginx();
+            self.look_into_nginx(groups.contains(&Group::Tls));
         }
     }
 
-    fn look_into_nginx(&mut self) {
+    fn look_into_nginx(&mut self, has_tls: bool) {
         let Some(nginx) = &self.nginx else { return };
         let build = output_of(Command::new(nginx).arg("-V")).unwrap_or_default();
         self.nginx_version = parse_nginx_version(&build);
+        self.openssl_version = parse_openssl_version(&build).filter(|_| has_tls);
         self.nginx_stream_module = stream_module_path(&build).filter(|path| path.exists());
         self.has_nginx_stream = self.nginx_stream_module.is_some() || has_static_stream(&build);
     }
@@ -124,7 +128,7 @@ impl Tools {
     /// The packages without which nothing of the group can be measured.
     fn missing_servers(&self, group: Group) -> Vec<&'static str> {
         let needed: &[_] = match group {
-            Group::Web => &[(&self.wrk, "wrk"), (&self.nginx, "nginx")],
+            Group::Web | Group::Tls => &[(&self.wrk, "wrk"), (&self.nginx, "nginx")],
             Group::Mysql => &[
                 (&self.sysbench, "sysbench"),
                 (&self.mariadbd, "mariadb-server-core"),
@@ -302,6 +306,13 @@ fn parse_nginx_version(text: &str) -> Option<Version> {
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
+/// From `built with OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.0.19 27 Jan 2026)`, where the
+/// second half is only there if it differs.
+fn parse_openssl_version(text: &str) -> Option<String> {
+    let (_, version) = text.rsplit_once("with OpenSSL ")?;
+    version.split_whitespace().next().map(str::to_owned)
+}
+
 fn has_static_stream(build: &str) -> bool {
     build
         .split_whitespace()
@@ -339,6 +350,11 @@ mod tests {
             parse_nginx_version("nginx version: nginx/1.27.0 (Ubuntu)"),
             Some([1, 27, 0])
         );
+        let built = "built with OpenSSL 3.0.22 25 Aug 2026";
+        let running = format!("{built} (running with OpenSSL 3.0.19 27 Jan 2026)\nTLS SNI");
+        assert_eq!(parse_openssl_version(built).as_deref(), Some("3.0.22"));
+        assert_eq!(parse_openssl_version(&running).as_deref(), Some("3.0.19"));
+        assert_eq!(parse_openssl_version(build), None);
     }
 
     #[test]

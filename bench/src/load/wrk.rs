@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::finish;
 use crate::cpus::CpuPlan;
+use crate::https::{CIPHER_SUITE, GROUP};
 use crate::process::Managed;
 use crate::results::Errors;
 use crate::scenario::Load;
@@ -54,6 +55,7 @@ impl<'a> Wrk<'a> {
     pub(crate) fn new(program: &'a Path, cpus: &'a CpuPlan) -> Result<Self> {
         let dir = TempDir::new().context("cannot make a temporary directory")?;
         fs::write(dir.path().join("report.lua"), REPORT_SCRIPT)?;
+        fs::write(dir.path().join("openssl.cnf"), openssl_config())?;
         Ok(Self { program, cpus, dir })
     }
 
@@ -80,9 +82,25 @@ impl<'a> Wrk<'a> {
         if load.close {
             command.args(["--header", "Connection: close"]);
         }
-        command.arg(format!("http://{target}{}", load.body.path()));
+        let scheme = if load.tls {
+            // wrk has no options for it; OpenSSL, which it is linked with, has this file.
+            command.env("OPENSSL_CONF", self.dir.path().join("openssl.cnf"));
+            "https"
+        } else {
+            "http"
+        };
+        command.arg(format!("{scheme}://{target}{}", load.body.path()));
         command
     }
+}
+
+/// What all programs that use OpenSSL begin with, config(5): the one version, cipher suite and key
+/// exchange that the proxies speak, whatever else this OpenSSL would offer.
+fn openssl_config() -> String {
+    format!(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
+         MinProtocol = TLSv1.3\nCiphersuites = {CIPHER_SUITE}\nGroups = {GROUP}\n"
+    )
 }
 
 fn parse_report(text: &str) -> Option<Report> {

@@ -2,6 +2,7 @@
 //! logs, limits that are never reached.
 
 mod proxysql;
+mod tls;
 mod web_server;
 
 use std::fs;
@@ -18,9 +19,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+pub(crate) use tls::Handshakes;
 pub(crate) use web_server::WebServer;
 
 use crate::cpus::CpuPlan;
+use crate::http;
+use crate::https::Termination;
 use crate::interrupt;
 use crate::mariadb::Databases;
 use crate::ports::Ports;
@@ -40,7 +44,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Product {
-    /// ringway, one worker: its TCP port before web servers, its MySQL port before databases.
+    /// ringway, one worker: its TCP port before web servers, plain or with TLS; its MySQL port
+    /// before databases.
     Ringway,
     /// ringway's TCP port before the MySQL primary.
     RingwayTcp,
@@ -81,6 +86,7 @@ impl Product {
                 _ => true,
             },
             Group::Mysql => !matches!(self, Self::Nginx | Self::RelayCopy | Self::RelayRingSplice),
+            Group::Tls => matches!(self, Self::Ringway | Self::Haproxy | Self::Nginx),
         }
     }
 
@@ -106,6 +112,8 @@ pub(crate) enum Behind<'a> {
         addresses: &'a [SocketAddr],
         /// `TCP_DEFER_ACCEPT` on the proxy's listening socket.
         defer_accept: bool,
+        /// Clients speak TLS, the servers do not.
+        termination: Option<Termination<'a>>,
     },
     Databases(&'a Databases),
 }
@@ -130,10 +138,26 @@ impl<'a> Behind<'a> {
         )
     }
 
+    fn termination(self) -> Option<Termination<'a>> {
+        match self {
+            Self::WebServers { termination, .. } => termination,
+            Self::Databases(_) => None,
+        }
+    }
+
     /// Whether `product`, listening on `address`, does what it is there for.
     fn answers(self, product: Product, address: SocketAddr) -> Result<()> {
         match self {
-            Self::WebServers { .. } => answers_every_body(address),
+            Self::WebServers {
+                termination: Some(tls),
+                ..
+            } => {
+                answers_every_body(|body| tls.certificate.connect_and_get(address, body))?;
+                tls.check_resumption(address)
+            }
+            Self::WebServers { .. } => {
+                answers_every_body(|body| http::connect_and_get(address, body))
+            }
             Self::Databases(databases) => {
                 let reader = if product.splits() {
                     &databases.replica
@@ -147,31 +171,40 @@ impl<'a> Behind<'a> {
 }
 
 /// A proxy in front of its servers, ready; or, for the direct row, nothing.
-pub(crate) struct Proxy {
+pub(crate) struct Proxy<'a> {
     pub(crate) address: SocketAddr,
+    /// `None`: clients speak plain text.
+    pub(crate) termination: Option<Termination<'a>>,
     /// What could not be set alike, and why.
     pub(crate) note: Option<String>,
     process: Option<(Managed, TempDir)>,
+    /// Where ringway says what it has counted.
+    metrics: Option<SocketAddr>,
 }
 
-impl Proxy {
+impl<'a> Proxy<'a> {
     pub(crate) fn start(
         product: Product,
         stage: &mut Stage<'_>,
-        behind: Behind<'_>,
+        behind: Behind<'a>,
     ) -> Result<Self> {
+        let termination = behind.termination();
         if product == Product::Direct {
             return Ok(Self {
                 address: behind.relayed_to()[0],
+                termination,
                 note: None,
                 process: None,
+                metrics: None,
             });
         }
         let dir = TempDir::new().context("cannot make a temporary directory")?;
         let address = stage.ports.take()?;
+        let admin = stage.ports.take()?;
         let setup = Setup {
             dir: dir.path(),
             address,
+            admin,
             behind,
         };
         let command = setup.command(product, stage)?;
@@ -184,9 +217,17 @@ impl Proxy {
         let note = setup.defer_accept_from_outside(product, stage.tools, &process);
         Ok(Self {
             address,
+            termination,
             note,
             process: Some((process, dir)),
+            metrics: (product == Product::Ringway).then_some(admin),
         })
+    }
+
+    /// The TLS handshakes that the product has counted, if it says so.
+    pub(crate) fn handshakes(&self) -> Result<Option<Handshakes>> {
+        let count = |admin| Handshakes::read(&http::get_and_close(admin, "/metrics")?);
+        self.metrics.map(count).transpose()
     }
 
     pub(crate) fn process(&self) -> Option<&Managed> {
@@ -202,6 +243,7 @@ impl Proxy {
 struct Setup<'a> {
     dir: &'a Path,
     address: SocketAddr,
+    admin: SocketAddr,
     behind: Behind<'a>,
 }
 
@@ -212,8 +254,10 @@ impl Setup<'_> {
                 self.ringway(stage, "protocol = \"mysql\"\n", &split(databases))
             }
             (Product::Ringway | Product::RingwayTcp, _) => {
-                let defer_accept = format!("defer_accept = {}\n", self.behind.defer_accept());
-                self.ringway(stage, &defer_accept, &relayed(self.behind.relayed_to()))
+                let mut keys = format!("defer_accept = {}\n", self.behind.defer_accept());
+                let tls = self.behind.termination().map(tls::ringway);
+                keys += &tls.unwrap_or_default();
+                self.ringway(stage, &keys, &relayed(self.behind.relayed_to()))
             }
             (Product::Haproxy, _) => self.haproxy(stage),
             (Product::Proxysql, Behind::Databases(databases)) => self.proxysql(stage, databases),
@@ -229,20 +273,14 @@ impl Setup<'_> {
         }
     }
 
-    fn ringway(
-        &self,
-        stage: &mut Stage<'_>,
-        listener_keys: &str,
-        servers: &str,
-    ) -> Result<Command> {
-        let admin = stage.ports.take()?;
+    fn ringway(&self, stage: &Stage<'_>, listener_keys: &str, servers: &str) -> Result<Command> {
         let config = format!(
             "[process]\nworkers = 1\ndrain_timeout = \"1s\"\n\n\
-             [admin]\nlisten = \"{admin}\"\n\n\
+             [admin]\nlisten = \"{}\"\n\n\
              [[listener]]\nname = \"bench\"\nlisten = [\"{}\"]\npool = \"bench\"\n\
              backlog = {BACKLOG}\n{listener_keys}\n\
              [[pool]]\nname = \"bench\"\n{servers}",
-            self.address
+            self.admin, self.address
         );
         let path = self.write("ringway.toml", &config)?;
         let mut command = Command::new(stage.tools.ringway.as_ref().context("ringway is missing")?);
@@ -256,13 +294,17 @@ impl Setup<'_> {
         } else {
             ""
         };
+        let (tls_global, tls_bind) = self.behind.termination().map(tls::haproxy).unzip();
         let mut config = format!(
-            "global\n  nbthread 1\n  maxconn {}\n\
+            "global\n  nbthread 1\n  maxconn {}\n{}\
              defaults\n  mode tcp\n  option splice-auto\n  backlog {BACKLOG}\n\
              \x20 timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
-             frontend bench\n  bind {}{defer}\n  default_backend bench\n\
+             frontend bench\n  bind {}{defer}{}\n  default_backend bench\n\
              backend bench\n  balance roundrobin\n",
-            stage.max_sessions, self.address
+            stage.max_sessions,
+            tls_global.unwrap_or_default(),
+            self.address,
+            tls_bind.unwrap_or_default(),
         );
         for (number, server) in self.behind.relayed_to().iter().enumerate() {
             config += &format!("  server bench-{} {server}\n", number + 1);
@@ -276,7 +318,7 @@ impl Setup<'_> {
     fn proxysql(&self, stage: &mut Stage<'_>, databases: &Databases) -> Result<Command> {
         let ports = proxysql::Ports {
             clients: self.address,
-            admin: stage.ports.take()?,
+            admin: self.admin,
             postgres_clients: stage.ports.take()?,
             postgres_admin: stage.ports.take()?,
         };
@@ -292,6 +334,8 @@ impl Setup<'_> {
 
     fn nginx_config(&self, stage: &Stage<'_>) -> String {
         let deferred = self.behind.defer_accept() && stage.tools.nginx_stream_defers();
+        let tls = self.behind.termination().map(tls::nginx);
+        let (tls_listen, tls_keys) = tls.unwrap_or_default();
         let module = stage.tools.nginx_stream_module.as_deref();
         let module = module.map(|path| format!("load_module {};\n", path.display()));
         let servers = self
@@ -302,7 +346,8 @@ impl Setup<'_> {
         format!(
             "{}{}stream {{\n\
              \x20 upstream web {{\n{}  }}\n\
-             \x20 server {{\n    listen {} backlog={BACKLOG}{};\n    proxy_pass web;\n\
+             \x20 server {{\n    listen {} backlog={BACKLOG}{}{tls_listen};\n\
+             {tls_keys}    proxy_pass web;\n\
              \x20   proxy_connect_timeout 5s;\n    proxy_timeout 5m;\n  }}\n}}\n",
             module.unwrap_or_default(),
             nginx_preamble(self.dir, stage.max_sessions * 2 + 1024),
@@ -404,7 +449,7 @@ pub(crate) fn wait_until_ready(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Sql;
+    use crate::scenario::{Sql, Tls};
 
     #[test]
     fn command_line_and_json_use_the_same_names() {
@@ -426,5 +471,7 @@ mod tests {
         let (web, sql) = (ScenarioId::Web(Web::Tiny1), ScenarioId::Sql(Sql::QUICK[0]));
         assert!(!Product::Proxysql.takes_part_in(web) && Product::Proxysql.takes_part_in(sql));
         assert!(!Product::Nginx.takes_part_in(sql) && Product::Nginx.takes_part_in(web));
+        let tls = ScenarioId::Tls(Tls::Full);
+        assert!(!Product::Direct.takes_part_in(tls) && Product::Nginx.takes_part_in(tls));
     }
 }

@@ -1,6 +1,7 @@
 //! nginx as the web server behind the proxies, and what it shares with nginx stream.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -28,13 +29,15 @@ impl WebServer {
         let address = stage.ports.take()?;
         for body in [Body::KiB16, Body::MiB1] {
             let file = dir.path().join(body.path().trim_start_matches('/'));
-            fs::write(file, vec![b'x'; body.bytes()])?;
+            fs::write(file, body.content())?;
         }
         let config = web_server_config(dir.path(), address, stage.max_sessions);
         let command = nginx_command(stage.tools, dir.path(), &config)?;
         let log = dir.path().join("output.log");
         let mut process = Managed::spawn("the web server", command, &stage.cpus.load, &log)?;
-        wait_until_ready(&mut process, || answers_every_body(address))?;
+        wait_until_ready(&mut process, || {
+            answers_every_body(|body| http::connect_and_get(address, body))
+        })?;
         Ok(Self {
             address,
             process,
@@ -44,10 +47,9 @@ impl WebServer {
 }
 
 /// Asks once for every body, so that a wrong answer is found before anything is measured.
-pub(super) fn answers_every_body(address: SocketAddr) -> Result<()> {
+pub(super) fn answers_every_body<S>(ask: impl Fn(Body) -> io::Result<S>) -> Result<()> {
     for body in Body::ALL {
-        http::connect_and_get(address, body.path(), body.bytes())
-            .with_context(|| format!("no answer to {} from {address}", body.path()))?;
+        ask(body).with_context(|| format!("no answer to {}", body.path()))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::ports::Ports;
 use crate::products::{Behind, Product, Proxy, Stage};
 use crate::report;
 use crate::results::{Sample, ScenarioResult};
-use crate::scenario::{Group, ScenarioId, Web};
+use crate::scenario::{Group, ScenarioId};
 use crate::tools::Tools;
 use sql::SqlRunner;
 use web::WebRunner;
@@ -42,7 +42,7 @@ impl Plan {
         let warm_up = if self.warm_up { WARM_UP_SECONDS } else { 0 };
         let of_scenario = |id: &ScenarioId| {
             let products = self.products.iter().filter(|p| p.takes_part_in(*id));
-            let of_product = if *id == ScenarioId::Web(Web::Idle) {
+            let of_product = if id.is_idle() {
                 self.idle_watch + Duration::from_micros(300) * self.idle_sessions
             } else {
                 Duration::from_millis(300) + Duration::from_secs((self.seconds + warm_up).into())
@@ -95,9 +95,9 @@ impl<'a> Runner<'a> {
             ports: Ports::new(),
             max_sessions: plan.max_sessions,
         };
-        let web = plan
-            .has(Group::Web)
-            .then(|| WebRunner::new(&mut stage))
+        let has_web_servers = plan.scenarios.iter().any(|id| id.group().has_web_servers());
+        let web = has_web_servers
+            .then(|| WebRunner::new(plan, &mut stage))
             .transpose()?;
         let sql = plan
             .has(Group::Mysql)
@@ -138,13 +138,24 @@ impl<'a> Runner<'a> {
         let (plan, stage) = (self.plan, &mut self.stage);
         match (id, &self.web, &self.sql) {
             (ScenarioId::Web(web), Some(runner), _) => {
-                let addresses = runner.addresses();
+                let (addresses, load) = (runner.addresses(), web.load());
                 let behind = Behind::WebServers {
                     addresses: &addresses,
-                    defer_accept: web.load().is_some_and(|load| load.defer_accept),
+                    defer_accept: load.is_some_and(|load| load.defer_accept),
+                    termination: None,
                 };
                 sample(product, stage, behind, |proxy| {
-                    runner.sample(web, proxy, plan)
+                    runner.sample(load, proxy, plan)
+                })
+            }
+            (ScenarioId::Tls(tls), Some(runner), _) => {
+                let behind = Behind::WebServers {
+                    addresses: &runner.addresses(),
+                    defer_accept: false,
+                    termination: Some(runner.termination(tls)?),
+                };
+                sample(product, stage, behind, |proxy| {
+                    runner.sample(tls.load(), proxy, plan)
                 })
             }
             (ScenarioId::Sql(sql), _, Some(runner)) => {
@@ -164,7 +175,7 @@ fn sample(
     product: Product,
     stage: &mut Stage<'_>,
     behind: Behind<'_>,
-    measure: impl FnOnce(&Proxy) -> Result<Sample>,
+    measure: impl FnOnce(&Proxy<'_>) -> Result<Sample>,
 ) -> Result<(Sample, Option<String>)> {
     let proxy = Proxy::start(product, stage, behind)?;
     let sample = measure(&proxy).with_context(|| match proxy.process() {

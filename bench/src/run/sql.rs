@@ -30,7 +30,7 @@ impl<'a> SqlRunner<'a> {
         })
     }
 
-    pub(super) fn sample(&self, sql: Sql, proxy: &Proxy, plan: &Plan) -> Result<Sample> {
+    pub(super) fn sample(&self, sql: Sql, proxy: &Proxy<'_>, plan: &Plan) -> Result<Sample> {
         if plan.warm_up {
             self.sysbench
                 .run(sql, proxy.address, WARM_UP_SECONDS, |_| Ok(()))?;

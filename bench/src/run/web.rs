@@ -1,30 +1,42 @@
-//! Two web servers, and wrk or idle sessions before them.
+//! Two web servers, and wrk or idle sessions before them, plain or with TLS between them and the
+//! proxy.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use super::{Plan, WARM_UP_SECONDS, micros_per_unit};
+use crate::http;
+use crate::https::{Certificates, Termination};
 use crate::idle;
 use crate::interrupt;
 use crate::load::Wrk;
 use crate::measure::{self, Window};
-use crate::products::{Proxy, Stage, WebServer};
+use crate::products::{Handshakes, Proxy, Stage, WebServer};
 use crate::results::{Errors, Figures, Sample};
-use crate::scenario::{Load, Web};
+use crate::scenario::{Body, Group, Load, Tls};
+
+/// Where sessions are resumed, full handshakes for each of wrk's connections: the first one of each,
+/// and one after an answer that got lost.
+const FULL_PER_CONNECTION_MAX: u64 = 2;
 
 pub(super) struct WebRunner<'a> {
     wrk: Wrk<'a>,
     servers: [WebServer; 2],
+    /// Where there is a scenario that needs them.
+    certificates: Option<Certificates>,
 }
 
 impl<'a> WebRunner<'a> {
-    pub(super) fn new(stage: &mut Stage<'a>) -> Result<Self> {
+    pub(super) fn new(plan: &Plan, stage: &mut Stage<'a>) -> Result<Self> {
         let wrk = stage.tools.wrk.as_deref().context("wrk is missing")?;
+        let certificates = plan.has(Group::Tls).then(Certificates::make);
         Ok(Self {
             wrk: Wrk::new(wrk, stage.cpus)?,
             servers: [WebServer::start(stage)?, WebServer::start(stage)?],
+            certificates: certificates.transpose()?,
         })
     }
 
@@ -32,22 +44,41 @@ impl<'a> WebRunner<'a> {
         self.servers.each_ref().map(|server| server.address)
     }
 
-    pub(super) fn sample(&self, web: Web, proxy: &Proxy, plan: &Plan) -> Result<Sample> {
-        match web.load() {
+    pub(super) fn termination(&self, tls: Tls) -> Result<Termination<'_>> {
+        let certificates = self.certificates.as_ref();
+        Ok(Termination {
+            certificate: certificates.context("no certificates")?.with(tls.key()),
+            resumes: tls.resumes(),
+        })
+    }
+
+    /// `load`: `None` for idle sessions.
+    pub(super) fn sample(
+        &self,
+        load: Option<Load>,
+        proxy: &Proxy<'_>,
+        plan: &Plan,
+    ) -> Result<Sample> {
+        match load {
             Some(load) => self.under_load(&load, proxy, plan),
             None => self.with_idle_sessions(proxy, plan),
         }
     }
 
-    fn under_load(&self, load: &Load, proxy: &Proxy, plan: &Plan) -> Result<Sample> {
+    fn under_load(&self, load: &Load, proxy: &Proxy<'_>, plan: &Plan) -> Result<Sample> {
         if plan.warm_up {
             self.wrk.run(load, proxy.address, WARM_UP_SECONDS)?;
         }
+        let handshakes_before = handshakes(load, proxy)?;
         let window = self.open_window(proxy)?;
         let report = self.wrk.run(load, proxy.address, plan.seconds)?;
         let cpu = window.close()?;
         if report.requests == 0 {
             bail!("not one request was answered");
+        }
+        if let (Some(termination), Some(before)) = (proxy.termination, handshakes_before) {
+            let after = handshakes(load, proxy)?.context("ringway stopped counting")?;
+            check_kind(after.since(before), load, termination.resumes)?;
         }
         let per_request = |time| micros_per_unit(time, report.requests);
         let figures = Figures {
@@ -66,11 +97,27 @@ impl<'a> WebRunner<'a> {
         })
     }
 
-    fn with_idle_sessions(&self, proxy: &Proxy, plan: &Plan) -> Result<Sample> {
+    fn with_idle_sessions(&self, proxy: &Proxy<'_>, plan: &Plan) -> Result<Sample> {
+        match proxy.termination {
+            None => self.with_sessions(proxy, plan, || {
+                http::connect_and_get(proxy.address, Body::Tiny)
+            }),
+            Some(tls) => self.with_sessions(proxy, plan, || {
+                tls.certificate.connect_and_get(proxy.address, Body::Tiny)
+            }),
+        }
+    }
+
+    fn with_sessions<S>(
+        &self,
+        proxy: &Proxy<'_>,
+        plan: &Plan,
+        connect: impl Fn() -> io::Result<S>,
+    ) -> Result<Sample> {
         let process = proxy.process().context("there is no process to look at")?;
         let count = plan.idle_sessions;
         let bytes_before = measure::private_dirty_bytes(process)?;
-        let sessions = idle::open(proxy.address, count)?;
+        let sessions = idle::open(count, connect)?;
         let bytes_after = measure::private_dirty_bytes(process)?;
         let window = self.open_window(proxy)?;
         let begin = Instant::now();
@@ -91,11 +138,50 @@ impl<'a> WebRunner<'a> {
         })
     }
 
-    fn open_window(&self, proxy: &Proxy) -> Result<Window> {
+    fn open_window(&self, proxy: &Proxy<'_>) -> Result<Window> {
         let mut servers = Vec::new();
         for server in &self.servers {
             servers.extend(server.process.pids()?);
         }
         Window::open(&proxy.pids()?, &servers, None)
+    }
+}
+
+/// What the proxy has counted, where every request of the load is a handshake.
+fn handshakes(load: &Load, proxy: &Proxy<'_>) -> Result<Option<Handshakes>> {
+    if load.tls && load.close {
+        proxy.handshakes()
+    } else {
+        Ok(None)
+    }
+}
+
+/// Whether wrk has resumed its sessions, or has not, as it should be.
+fn check_kind(counted: Handshakes, load: &Load, resumes: bool) -> Result<()> {
+    let Handshakes { full, resumed } = counted;
+    let as_it_should_be = if resumes {
+        resumed > 0 && full <= FULL_PER_CONNECTION_MAX * u64::from(load.connections)
+    } else {
+        resumed == 0
+    };
+    if !as_it_should_be {
+        bail!("wrk made {full} full and {resumed} resumed handshakes");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_of_the_wrong_kind_spoil_a_round() {
+        let load = Tls::Resumed.load().unwrap();
+        let is_right = |full, resumed, resumes| {
+            check_kind(Handshakes { full, resumed }, &load, resumes).is_ok()
+        };
+        assert!(is_right(64, 5000, true) && !is_right(5000, 0, true));
+        assert!(!is_right(2500, 2500, true));
+        assert!(is_right(5000, 0, false) && !is_right(5000, 1, false));
     }
 }

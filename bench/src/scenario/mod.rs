@@ -1,6 +1,7 @@
 //! What is measured, and the goals that ringway has set itself for it.
 
 mod sql;
+mod tls;
 mod web;
 
 use std::sync::LazyLock;
@@ -10,6 +11,7 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use sql::{Sql, Statements, TABLE_ROWS, TABLES, Work};
+pub(crate) use tls::{Key, Tls};
 pub(crate) use web::{Body, Load, Web};
 
 use crate::products::Product;
@@ -21,6 +23,8 @@ pub(crate) enum Group {
     Web,
     /// Between sysbench and a MariaDB primary with a replica.
     Mysql,
+    /// An end of TLS between wrk and two web servers.
+    Tls,
 }
 
 impl Group {
@@ -28,6 +32,7 @@ impl Group {
         match self {
             Self::Web => "web",
             Self::Mysql => "mysql",
+            Self::Tls => "tls",
         }
     }
 
@@ -35,13 +40,19 @@ impl Group {
         match self {
             Self::Web => "Web traffic",
             Self::Mysql => "MySQL",
+            Self::Tls => "TLS",
         }
+    }
+
+    /// Whether wrk asks web servers for something.
+    pub(crate) fn has_web_servers(self) -> bool {
+        matches!(self, Self::Web | Self::Tls)
     }
 
     /// The products whose better one is the measure of the tables.
     pub(crate) fn peers(self) -> [Product; 2] {
         match self {
-            Self::Web => [Product::Haproxy, Product::Nginx],
+            Self::Web | Self::Tls => [Product::Haproxy, Product::Nginx],
             Self::Mysql => [Product::Proxysql, Product::Haproxy],
         }
     }
@@ -53,12 +64,15 @@ impl Group {
 pub(crate) enum ScenarioId {
     Web(Web),
     Sql(Sql),
+    Tls(Tls),
 }
 
 /// The order is that of the run and of the tables.
 static ALL: LazyLock<Vec<ScenarioId>> = LazyLock::new(|| {
     let web = Web::value_variants().iter().copied().map(ScenarioId::Web);
-    web.chain(Sql::all().map(ScenarioId::Sql)).collect()
+    let tls = Tls::value_variants().iter().copied().map(ScenarioId::Tls);
+    let sql = Sql::all().map(ScenarioId::Sql);
+    web.chain(sql).chain(tls).collect()
 });
 
 /// What ringway must reach, and what it reaches for after that.
@@ -86,23 +100,24 @@ impl ScenarioId {
     /// What `--quick` runs: one of each kind of work.
     pub(crate) fn quick() -> Vec<Self> {
         let web = Web::QUICK.into_iter().map(Self::Web);
-        web.chain(Sql::QUICK.into_iter().map(Self::Sql)).collect()
+        let sql = Sql::QUICK.into_iter().map(Self::Sql);
+        let tls = Tls::QUICK.into_iter().map(Self::Tls);
+        web.chain(sql).chain(tls).collect()
     }
 
     pub(crate) fn group(self) -> Group {
         match self {
             Self::Web(_) => Group::Web,
             Self::Sql(_) => Group::Mysql,
+            Self::Tls(_) => Group::Tls,
         }
     }
 
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Web(web) => web
-                .to_possible_value()
-                .map(|value| value.get_name().to_owned())
-                .unwrap_or_default(),
+            Self::Web(web) => value_name(&web),
             Self::Sql(sql) => sql.name(),
+            Self::Tls(tls) => value_name(&tls),
         }
     }
 
@@ -111,6 +126,7 @@ impl ScenarioId {
         match self {
             Self::Web(web) => web.title().to_owned(),
             Self::Sql(sql) => sql.title(),
+            Self::Tls(tls) => tls.title().to_owned(),
         }
     }
 
@@ -119,6 +135,7 @@ impl ScenarioId {
         match self {
             Self::Web(web) => web.unit(),
             Self::Sql(_) => ["query", "queries"],
+            Self::Tls(tls) => tls.unit(),
         }
     }
 
@@ -126,7 +143,13 @@ impl ScenarioId {
         match self {
             Self::Web(web) => web.goal().into_iter().collect(),
             Self::Sql(sql) => sql.goals(),
+            Self::Tls(tls) => tls.goal().into_iter().collect(),
         }
+    }
+
+    /// Whether it is sessions that the runner makes and that then do nothing.
+    pub(crate) fn is_idle(self) -> bool {
+        matches!(self, Self::Web(Web::Idle) | Self::Tls(Tls::Idle))
     }
 }
 
@@ -139,8 +162,14 @@ impl ValueEnum for ScenarioId {
         match self {
             Self::Web(web) => web.to_possible_value(),
             Self::Sql(sql) => Some(PossibleValue::new(sql.name()).help(sql.title())),
+            Self::Tls(tls) => tls.to_possible_value(),
         }
     }
+}
+
+fn value_name(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 impl From<ScenarioId> for String {

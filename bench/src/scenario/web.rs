@@ -52,11 +52,11 @@ impl Body {
         }
     }
 
-    pub(crate) fn bytes(self) -> usize {
+    pub(crate) fn content(self) -> Vec<u8> {
         match self {
-            Self::Tiny => Self::TINY_TEXT.len(),
-            Self::KiB16 => 16 * 1024,
-            Self::MiB1 => 1024 * 1024,
+            Self::Tiny => Self::TINY_TEXT.into(),
+            Self::KiB16 => vec![b'x'; 16 * 1024],
+            Self::MiB1 => vec![b'x'; 1024 * 1024],
         }
     }
 }
@@ -70,6 +70,29 @@ pub(crate) struct Load {
     pub(crate) close: bool,
     /// `TCP_DEFER_ACCEPT` on the proxy's listening socket.
     pub(crate) defer_accept: bool,
+    /// Over https.
+    pub(crate) tls: bool,
+}
+
+impl Load {
+    /// Connections that stay.
+    pub(super) fn keep_alive(body: Body, connections: u32) -> Self {
+        Self {
+            body,
+            connections,
+            close: false,
+            defer_accept: false,
+            tls: false,
+        }
+    }
+
+    /// A connection per request, so many at a time.
+    pub(super) fn closing(body: Body, connections: u32) -> Self {
+        Self {
+            close: true,
+            ..Self::keep_alive(body, connections)
+        }
+    }
 }
 
 impl Web {
@@ -116,16 +139,10 @@ impl Web {
 
     /// `None`: the sessions are made by the runner itself.
     pub(crate) fn load(self) -> Option<Load> {
-        let keep_alive = |body, connections| Load {
-            body,
-            connections,
-            close: false,
-            defer_accept: false,
-        };
+        let keep_alive = Load::keep_alive;
         let closing = |defer_accept| Load {
-            close: true,
             defer_accept,
-            ..keep_alive(Body::Tiny, 64)
+            ..Load::closing(Body::Tiny, 64)
         };
         match self {
             Self::Tiny1 => Some(keep_alive(Body::Tiny, 1)),
