@@ -221,6 +221,7 @@ impl Session {
                         stream.set_nonblocking(true).unwrap();
                         self.sockets[Peer::Replica as usize] = Some(stream);
                     }
+                    Action::StartTls => unreachable!("nobody has offered it"),
                     Action::Close(peer) => self.sockets[peer as usize] = None,
                     Action::Complete(all) => established = Some(*all),
                     Action::Fail(_) => failed = true,

@@ -42,15 +42,20 @@ impl Stream {
     /// Does the handshake of a new TLS session over the connection.
     pub(super) async fn encrypted(connection: Connection, tls: Session) -> Result<Self, Broken> {
         let mut stream = Self::plain(connection);
-        let tls = stream.tls.insert(tls);
+        stream.over_tls(tls).await?;
+        Ok(stream)
+    }
+
+    /// Goes on over TLS. A peer that has said more than it was asked for has said it to TLS.
+    pub(super) async fn over_tls(&mut self, tls: Session) -> Result<(), Broken> {
+        let tls = self.tls.insert(tls);
         while tls.is_handshaking() {
-            flush(&stream.connection, tls).await?;
-            if !take_in(&stream.connection, tls, &mut stream.heard).await? {
+            flush(&self.connection, tls).await?;
+            if !take_in(&self.connection, tls, &mut self.heard).await? {
                 return Err(Broken::InHandshake);
             }
         }
-        flush(&stream.connection, tls).await?;
-        Ok(stream)
+        Ok(flush(&self.connection, tls).await?)
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
@@ -80,6 +85,17 @@ impl Stream {
         while self.heard.is_empty() && take_in(&self.connection, tls, &mut self.heard).await? {}
         let later = self.heard.split_off(self.heard.len().min(bytes_max));
         Ok(mem::replace(&mut self.heard, later))
+    }
+
+    /// Sends last words without waiting for anything.
+    pub(super) fn send_last(&mut self, bytes: &[u8]) {
+        let Some(tls) = &mut self.tls else {
+            return self.connection.send_last(bytes);
+        };
+        let mut record = vec![0; bytes.len() + RECORD_OVERHEAD_BYTES];
+        if let Ok(sent) = tls.send(bytes, &mut record, TLS_PLAINTEXT_BYTES_MAX) {
+            self.connection.send_last(&record[..sent.written]);
+        }
     }
 
     /// Says that nothing more will be said, where that can be told from a connection that was cut.

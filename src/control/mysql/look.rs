@@ -8,9 +8,20 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Address;
 use crate::control::connection::{Connection, Leave};
 use crate::control::health::is_of_this_host;
+use crate::control::stream::{Broken, Stream};
 use crate::limits::MONITOR_READ_BYTES;
 use crate::mysql::auth::Password;
+use crate::mysql::handshake::{Upgraded, upgrade};
 use crate::mysql::monitor::{LookProgress, Monitor, MonitorError, Seen};
+use crate::tls::policy::PoolPolicy;
+use crate::tls::session::Failure;
+
+/// How a server is spoken to over TLS: the pool's way, and the server's place in the pool.
+#[derive(Clone)]
+pub(super) struct Secrecy {
+    pub(super) policy: Arc<PoolPolicy>,
+    pub(super) member: usize,
+}
 
 /// Whom a server is asked as.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,9 +32,11 @@ pub(super) struct Account {
 
 /// A connection on which the account has logged in, or is about to.
 pub(super) struct Line {
-    connection: Connection,
+    stream: Stream,
     monitor: Monitor,
     account: Account,
+    /// `None`: in plain text.
+    secrecy: Option<Secrecy>,
 }
 
 /// Why a look has told nothing.
@@ -39,9 +52,24 @@ pub(super) enum LookFailure {
     Closed,
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    #[error("TLS failed: {0}")]
+    Tls(Failure),
+    #[error("closed the connection in the TLS handshake")]
+    InHandshake,
     /// This host could not look.
     #[error("could not be looked at: {0}")]
     Host(io::Error),
+}
+
+impl From<Broken> for LookFailure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Lost(error) => Self::Lost(error),
+            Broken::Tls(failure) if failure.is_peers() => Self::Tls(failure),
+            Broken::Tls(failure) => Self::Host(io::Error::other(failure)),
+            Broken::InHandshake => Self::InHandshake,
+        }
+    }
 }
 
 /// Looks at the server at `address` once. `line` is the connection of the look before, and gets the
@@ -50,10 +78,11 @@ pub(super) async fn look(
     line: &mut Option<Line>,
     address: &Address,
     account: &Account,
+    secrecy: Option<Secrecy>,
     deadline: Instant,
 ) -> Result<Seen, LookFailure> {
     let looking = async {
-        let kept = line.take().filter(|line| line.account == *account);
+        let kept = line.take().filter(|line| line.is_as(account, &secrecy));
         if let Some(kept) = kept
             && let Ok((seen, kept)) = kept.look_again().await
         {
@@ -61,7 +90,7 @@ pub(super) async fn look(
             return Ok(seen);
         }
         // None was kept, or the server has closed it since: that says nothing about the server.
-        let (seen, fresh) = Line::look_first(address, account).await?;
+        let (seen, fresh) = Line::look_first(address, account, secrecy).await?;
         *line = Some(fresh);
         Ok(seen)
     };
@@ -70,43 +99,91 @@ pub(super) async fn look(
 }
 
 impl Line {
-    async fn look_first(address: &Address, account: &Account) -> Result<(Seen, Self), LookFailure> {
+    /// Whether this is how the server is to be spoken to.
+    fn is_as(&self, account: &Account, secrecy: &Option<Secrecy>) -> bool {
+        let is_as_secret = match (&self.secrecy, secrecy) {
+            (None, None) => true,
+            (Some(kept), Some(wanted)) => Arc::ptr_eq(&kept.policy, &wanted.policy),
+            _ => false,
+        };
+        self.account == *account && is_as_secret
+    }
+
+    async fn look_first(
+        address: &Address,
+        account: &Account,
+        secrecy: Option<Secrecy>,
+    ) -> Result<(Seen, Self), LookFailure> {
         let connection = Connection::open(address, Leave::Orderly).await;
         let connection = connection.map_err(|error| match is_of_this_host(&error) {
             true => LookFailure::Host(error),
             false => LookFailure::Connect(error),
         })?;
         let password = Arc::clone(&account.password);
-        let line = Self {
-            connection,
+        let mut line = Self {
+            stream: Stream::plain(connection),
             monitor: Monitor::new(&account.user, password),
             account: account.clone(),
+            secrecy,
         };
-        line.finish().await
+        match line.greet().await? {
+            Some(failure) if line.monitor.is_over() => Err(failure),
+            failure => line.finish(failure).await,
+        }
+    }
+
+    /// Answers the server's greeting over TLS, where it is to be spoken to so: nothing of the login
+    /// leaves before the server has proved who it is. Returns why the look has failed already.
+    async fn greet(&mut self) -> Result<Option<LookFailure>, LookFailure> {
+        let Some(Secrecy { policy, member }) = self.secrecy.clone() else {
+            return Ok(None);
+        };
+        let mut out = Vec::new();
+        while out.is_empty() {
+            let heard = self.stream.receive(MONITOR_READ_BYTES).await?;
+            if heard.is_empty() {
+                return Err(LookFailure::Closed);
+            }
+            let progress = self.monitor.feed(&mut &heard[..], &mut out);
+            if let LookProgress::Failed(error) = progress {
+                // What there is to be said is the goodbye of nobody.
+                self.stream.send(&out).await?;
+                return Ok(Some(error.into()));
+            }
+        }
+        let tls = policy.check(member, |_| true);
+        let tls = tls.map_err(|failure| LookFailure::Host(io::Error::other(failure)))?;
+        if let Some(Upgraded { request, response }) = upgrade(out) {
+            self.stream.send(&request).await?;
+            self.stream.over_tls(tls).await?;
+            self.stream.send(&response).await?;
+        }
+        Ok(None)
     }
 
     async fn look_again(mut self) -> Result<(Seen, Self), LookFailure> {
         let mut out = Vec::new();
         self.monitor.look_again(&mut out);
-        self.connection.send(out).await.map_err(LookFailure::Lost)?;
-        self.finish().await
+        self.stream.send(&out).await?;
+        self.finish(None).await
     }
 
     /// Hears what the server has to say, to the end of the look. A login that has failed is finished
     /// before the connection goes, or the server would count it against this host.
-    async fn finish(mut self) -> Result<(Seen, Self), LookFailure> {
-        let mut failure = None;
+    async fn finish(
+        mut self,
+        mut failure: Option<LookFailure>,
+    ) -> Result<(Seen, Self), LookFailure> {
         loop {
-            let heard = self.connection.receive(MONITOR_READ_BYTES).await;
-            let heard = match heard {
+            let heard = match self.stream.receive(MONITOR_READ_BYTES).await {
                 Ok(heard) if !heard.is_empty() => heard,
                 Ok(_) => return Err(failure.unwrap_or(LookFailure::Closed)),
-                Err(error) => return Err(failure.unwrap_or(LookFailure::Lost(error))),
+                Err(broken) => return Err(failure.unwrap_or(broken.into())),
             };
             let (mut input, mut out) = (&heard[..], Vec::new());
             let progress = self.monitor.feed(&mut input, &mut out);
             if !out.is_empty() {
-                self.connection.send(out).await.map_err(LookFailure::Lost)?;
+                self.stream.send(&out).await?;
             }
             match progress {
                 LookProgress::Waiting => {}
@@ -122,6 +199,6 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.connection.send_last(&self.monitor.goodbye());
+        self.stream.send_last(&self.monitor.goodbye());
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::findings::Findings;
 pub(super) use self::findings::{Finding, is_usable};
-use self::look::{Account, LookFailure, look};
+use self::look::{Account, LookFailure, Secrecy, look};
 use super::Registry;
 use super::health::{fraction, is_excused, next_start};
 use crate::balance::Server;
@@ -89,6 +89,7 @@ fn wanted(registry: &Registry) -> HashMap<*const Server, (Arc<Server>, MysqlMoni
 /// What the configuration says now of the monitor of one server.
 struct Orders {
     account: Account,
+    secrecy: Option<Secrecy>,
     timeout: Duration,
     /// The place of its pool.
     pool: usize,
@@ -97,7 +98,8 @@ struct Orders {
 impl Orders {
     /// `None`: nobody is to look at it any more.
     fn of(registry: &Registry, server: &Arc<Server>) -> Option<Self> {
-        let pool = pool_of(registry, server)?;
+        let (pool, member) = place_of(registry, server)?;
+        let policy = registry.pool_tls[pool].clone();
         let monitor = mysql_of(&registry.config.pools[pool])?.monitor.as_ref()?;
         let password = registry.secrets.monitor(pool).cloned();
         Some(Self {
@@ -105,16 +107,20 @@ impl Orders {
                 user: monitor.user.clone(),
                 password: password.unwrap_or_else(|| Arc::new(Password::new(""))),
             },
+            secrecy: policy.map(|policy| Secrecy { policy, member }),
             timeout: monitor.timeout,
             pool,
         })
     }
 }
 
-fn pool_of(registry: &Registry, server: &Arc<Server>) -> Option<usize> {
-    registry.pools.iter().position(|pool| {
+/// The place of a server's pool, and the server's in it.
+fn place_of(registry: &Registry, server: &Arc<Server>) -> Option<(usize, usize)> {
+    let mut pools = registry.pools.iter().enumerate();
+    pools.find_map(|(at, pool)| {
         let mut members = pool.members().iter();
-        members.any(|member| Arc::ptr_eq(&member.server, server))
+        let member = members.position(|member| Arc::ptr_eq(&member.server, server))?;
+        Some((at, member))
     })
 }
 
@@ -131,7 +137,10 @@ async fn keep_looking(registry: Rc<RefCell<Registry>>, server: Arc<Server>, inte
         };
         let started = Instant::now();
         let deadline = started + orders.timeout;
-        let looked = look(&mut line, server.address(), &orders.account, deadline).await;
+        let Orders {
+            account, secrecy, ..
+        } = orders;
+        let looked = look(&mut line, server.address(), &account, secrecy, deadline).await;
         match judge(
             looked,
             started.elapsed(),

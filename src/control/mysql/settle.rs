@@ -13,8 +13,8 @@ use crate::mysql::monitor::{Freshness, Replication, Seen, Sight, Trouble, Writab
 /// the primary is.
 pub(super) fn begin(registry: &Registry, server: &Arc<Server>) {
     registry.findings.update(server, |_| {});
-    let mysql =
-        super::pool_of(registry, server).and_then(|pool| mysql_of(&registry.config.pools[pool]));
+    let mysql = super::place_of(registry, server)
+        .and_then(|(pool, _)| mysql_of(&registry.config.pools[pool]));
     if mysql.is_some_and(|mysql| mysql.max_replication_lag.is_some())
         && server.role() != Some(Role::Primary)
     {
