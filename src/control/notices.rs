@@ -57,6 +57,9 @@ fn report(notice: &Notice, registry: &Registry, throttle: &mut Throttle) {
         Notice::ServerTls { server, failure } => {
             Key(Trouble::ServerTls(failure.clone()), full_name(server))
         }
+        Notice::HandshakesReached { listener } => {
+            Key(Trouble::HandshakesReached, listener.to_string())
+        }
         Notice::LimitReached { listener } => Key(Trouble::LimitReached, listener.to_string()),
     };
     if throttle.admits(&key, Instant::now()) {
@@ -117,6 +120,7 @@ struct Key(Trouble, String);
 enum Trouble {
     /// With the operating system's error number.
     AcceptPaused(i32),
+    HandshakesReached,
     LimitReached,
     OutOfPorts,
     ServerTls(Box<Failure>),
@@ -130,6 +134,10 @@ impl Key {
                 "listener {place}: accepting pauses: {}{}",
                 io::Error::from_raw_os_error(*errno),
                 remedy(*errno)
+            ),
+            Trouble::HandshakesReached => format!(
+                "listener {place}: tls.handshakes_max is reached, in one worker at least; clients \
+                 wait in the backlog"
             ),
             Trouble::LimitReached => format!(
                 "listener {place}: max_connections is reached, of the listener or in total; \

@@ -77,6 +77,12 @@ pub enum Notice {
         /// What was wrong.
         failure: Box<Failure>,
     },
+    /// As many clients of a worker are in their TLS handshake as may be; others wait in the
+    /// kernel's backlog.
+    HandshakesReached {
+        /// The listener's name.
+        listener: Arc<str>,
+    },
     /// A limit on sessions was reached; clients wait in the kernel's backlog.
     LimitReached {
         /// The listener's name.

@@ -21,6 +21,11 @@ const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER_BYTES: usize = 5;
 const MESSAGE_HEADER_BYTES: usize = 4;
+/// TLS 1.2 on the wire.
+const TLS_12: u16 = 0x0303;
+/// The last version number that is not taken by other protocols, or by nonsense that clients send to
+/// see whether servers bear it (RFC 8701).
+const TLS_MAJOR_3_MAX: u16 = 0x03FF;
 /// What a record without encryption may carry.
 const FRAGMENT_BYTES_MAX: usize = 1 << 14;
 
@@ -67,6 +72,15 @@ pub struct Hello {
     pub versions: Vec<u16>,
     /// The signature algorithms it accepts, best first.
     pub signature_algorithms: Vec<u16>,
+}
+
+impl Hello {
+    /// Whether the client knows TLS 1.2 or something newer. In the hello of one that does not, rustls
+    /// misses an extension before it looks at versions, and its alert does not name the reason.
+    pub fn offers_tls12(&self) -> bool {
+        let is_new = |version: &u16| (TLS_12..=TLS_MAJOR_3_MAX).contains(version);
+        self.versions.iter().any(is_new)
+    }
 }
 
 /// The name of a server in a ClientHello.

@@ -294,11 +294,17 @@ impl<K: Kernel> Worker<K> {
     /// Each notice wakes the control thread, and at a limit every connection would be a reason.
     fn notice_limit(&mut self, id: usize) {
         let now_ms = self.now_ms();
+        let handshakes = self.handshakes;
         let acceptor = &mut self.acceptors[id];
         if now_ms >= acceptor.next_notice_ms {
             acceptor.next_notice_ms = now_ms + LIMIT_NOTICE_INTERVAL.as_millis() as u64;
             let listener = Arc::clone(&acceptor.route.listener.name);
-            self.shared.notices.push(Notice::LimitReached { listener });
+            let tls = acceptor.route.tls.as_ref();
+            let notice = match tls.is_some_and(|tls| handshakes >= tls.handshakes_max) {
+                true => Notice::HandshakesReached { listener },
+                false => Notice::LimitReached { listener },
+            };
+            self.shared.notices.push(notice);
         }
     }
 

@@ -127,6 +127,26 @@ fn a_hello_without_extensions_is_one_of_an_old_version() {
     };
     assert_eq!(hello.versions, [0x0301]);
     assert_eq!(hello.server_name, ServerName::Absent);
+    assert!(!hello.offers_tls12());
+}
+
+#[test]
+fn clients_of_old_versions_alone_are_told_from_others() {
+    let offering = |versions: &[u16]| Hello {
+        versions: versions.to_vec(),
+        ..Hello::default()
+    };
+    for new in [
+        &[0x0304][..],
+        &[0x0303],
+        &[0x0A0A, 0x0301, 0x0303],
+        &[0x0305],
+    ] {
+        assert!(offering(new).offers_tls12(), "{new:x?}");
+    }
+    for old in [&[0x0302][..], &[0x0300], &[0x0A0A, 0x0302], &[0xFEFD]] {
+        assert!(!offering(old).offers_tls12(), "{old:x?}");
+    }
 }
 
 #[test]

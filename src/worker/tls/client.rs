@@ -8,7 +8,7 @@ use super::super::kernel::{Chunk, Kernel};
 use super::super::session::{CLIENT, Stage};
 use super::{Channel, Encryption};
 use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
-use crate::tls::client_hello::{Hello, ServerName, Verdict};
+use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Agreement, Failure};
 
@@ -76,6 +76,11 @@ impl<K: Kernel> Worker<K> {
                 }
                 if !session.is_encrypted(CLIENT) {
                     self.pass_through(slot, &hello);
+                } else if !hello.offers_tls12() {
+                    let words = fatal_alert(alert::PROTOCOL_VERSION);
+                    let failure = HandshakeFailure::NothingInCommon;
+                    self.refuse(slot, &words, failure, Reason::TlsHandshake);
+                    return false;
                 }
                 true
             }

@@ -13,7 +13,7 @@ mod unseal;
 
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
-use super::session::{CLIENT, Chunks, Session, Stage};
+use super::session::{CLIENT, Chunks, SERVER, Session, Stage};
 use super::token::Op;
 use crate::telemetry::{Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
@@ -130,6 +130,13 @@ impl Session {
     pub(super) fn is_shaking_hands(&self, leg: usize) -> bool {
         let is_greeting = self.stage == Stage::Handshake && leg == CLIENT;
         is_greeting || self.channel(leg).is_some_and(|channel| !channel.is_ready)
+    }
+
+    /// Whether a leg's connection is being given up: nothing is begun on it any more, or it would
+    /// never come to rest.
+    fn is_retiring(&self, leg: usize) -> bool {
+        let encryption = self.encryption.as_ref();
+        leg == SERVER && encryption.is_some_and(|encryption| encryption.retiring.is_some())
     }
 
     /// Whether ciphertext of a leg is being sent.

@@ -42,7 +42,8 @@ impl<K: Kernel> Worker<K> {
         let session = &self.sessions[slot];
         let outlet = &session.leg(leg).outlet;
         let busy = outlet.sending || outlet.waiting || outlet.sink == Sink::Broken;
-        if !busy && session.stage != Stage::Closing && self.has_to_send(slot, leg) {
+        let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
+        if !busy && !is_over && self.has_to_send(slot, leg) {
             self.send_next(slot, leg);
         }
     }

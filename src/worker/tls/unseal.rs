@@ -4,6 +4,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{CLIENT, Receive, Source, Stage};
 use super::super::token::Op;
+use super::Channel;
 use crate::limits::BUFFER_BYTES;
 use crate::telemetry::{ConnectError, Reason};
 use crate::tls::session::{Ending, Failure};
@@ -34,7 +35,8 @@ impl Room {
 impl<K: Kernel> Worker<K> {
     /// Bytes have come from the peer of a leg with TLS.
     pub(in crate::worker) fn take_ciphertext(&mut self, slot: u32, leg: usize, chunk: Chunk) {
-        let wanted = chunk.len() > 0 && self.takes_bytes(slot, leg);
+        let is_retiring = self.sessions[slot].is_retiring(leg);
+        let wanted = chunk.len() > 0 && self.takes_bytes(slot, leg) && !is_retiring;
         let session = &mut self.sessions[slot];
         session.memory_failures = 0;
         let channel = session.channel_mut(leg);
@@ -183,13 +185,17 @@ impl<K: Kernel> Worker<K> {
 
     /// Whether a leg's peer may be read from, as far as TLS is concerned.
     pub(in crate::worker) fn may_take_ciphertext(&self, slot: u32, leg: usize) -> bool {
-        let channel = self.sessions[slot].channel(leg);
-        channel.is_none_or(|channel| channel.inbound.is_empty() && channel.tls.failure().is_none())
+        let session = &self.sessions[slot];
+        let takes =
+            |channel: &Channel| channel.inbound.is_empty() && channel.tls.failure().is_none();
+        session.channel(leg).is_none_or(takes) && !session.is_retiring(leg)
     }
 
     /// Ciphertext that had to wait is taken up again.
     pub(in crate::worker) fn go_on_unsealing(&mut self, slot: u32, leg: usize) {
-        if self.sessions[slot].stage != Stage::Closing && !self.is_unsealed(slot, leg) {
+        let session = &self.sessions[slot];
+        let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
+        if !is_over && !self.is_unsealed(slot, leg) {
             self.unseal(slot, leg);
         }
     }

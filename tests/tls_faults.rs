@@ -1,0 +1,413 @@
+//! Clients that do not speak TLS, speak it badly, or leave in the middle of it: each is told what
+//! can be told, counted, and forgotten.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    Authority, Balancer, Config, End, Peer, SITE, Server, Service, TlsEnd, TlsPeer, eventually,
+    tls12, tls13, within,
+};
+
+/// One worker, so that every client meets the same limits.
+fn echo_at(authority: &Authority) -> (Service, Config) {
+    let server = Service::echo();
+    let config = Config::to([server.address()])
+        .process("workers = 1")
+        .terminate(&authority.issue(&[SITE]));
+    (server, config)
+}
+
+/// Waits until so many handshakes have failed for this reason.
+#[track_caller]
+fn wait_failed(balancer: &Balancer, reason: &str, times: usize) {
+    wait_failed_for(balancer, &[reason], times);
+}
+
+/// Waits until so many handshakes have failed for any of these reasons.
+#[track_caller]
+fn wait_failed_for(balancer: &Balancer, reasons: &[&str], times: usize) {
+    eventually(|| {
+        let metrics = balancer.metrics();
+        let failures = metrics.by("ringway_tls_handshake_failures_total", "reason");
+        let of_these = |reason: &&str| failures.get(*reason).unwrap_or(&0.0);
+        match reasons.iter().map(of_these).sum::<f64>() {
+            n if n == times as f64 => Ok(()),
+            _ => Err(format!("{times} times {reasons:?}: {failures:?}")),
+        }
+    });
+}
+
+/// What becomes of a client that leaves. A reset right behind bytes, which are read at the same
+/// time, is not always told by the kernel: then its time has to be up first.
+const LEFT: [&str; 2] = ["cut_off", "timeout"];
+
+/// Asserts that somebody is served, over TLS.
+#[track_caller]
+fn is_served(client: &mut TlsPeer) {
+    client.send("still here");
+    client.expect("still here");
+}
+
+#[test]
+fn http_on_a_tls_port_is_told_so() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let passthrough = Config::to([server.address()]).listener_tls("mode = \"passthrough\"");
+    for config in [config, passthrough] {
+        let balancer = Balancer::start(&config);
+        let requests = [
+            &b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n"[..],
+            b"POST /form HTTP/1.0\r\n",
+        ];
+        for request in requests {
+            let client = balancer.connect();
+            client.send(request);
+            let (answer, end) = client.receive_rest();
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+            assert!(
+                head.contains(&format!("Content-Length: {}\r\n", body.len())),
+                "{head}"
+            );
+            assert_eq!(body, "This port speaks HTTPS. Try https:// first.\n");
+            assert_eq!(end, End::Fin);
+        }
+        wait_failed(&balancer, "not_tls", 2);
+        balancer.wait_closed("client", "not_tls", 2);
+        assert_eq!(server.accepted(), 0);
+    }
+}
+
+#[test]
+fn what_is_not_tls_is_closed_and_counted() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config);
+    // SSL 2: the length with its first bit set, CLIENT-HELLO, version 3.1, and what follows.
+    let ssl2: &[u8] = &[0x80, 46, 1, 3, 1, 0, 21, 0, 0, 0, 16, 1, 0, 128, 3, 0, 128];
+    let not_tls: [&[u8]; 7] = [
+        ssl2,
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01\x7F\0\0\x01\0\x01\0\x02",
+        &[0; 100],
+        &[0xFF; 100],
+        b"hello?\r\n",
+    ];
+    for (index, bytes) in not_tls.into_iter().enumerate() {
+        let client = balancer.connect();
+        client.send(bytes);
+        let (answer, _) = client.receive_rest();
+        assert!(answer.len() <= 7, "an alert, or nothing: {answer:x?}");
+        wait_failed(&balancer, "not_tls", index + 1);
+    }
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn tls_that_breaks_the_protocol_gets_an_alert_and_is_counted() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config);
+    let record = |kind: u8, length: u16, rest: usize| {
+        let header = [&[kind, 3, 1][..], &length.to_be_bytes()].concat();
+        [header, vec![0; rest]].concat()
+    };
+    // Records that are empty, one byte or much too long, of the wrong type, and a hello that says
+    // it is longer than anyone needs.
+    let broken = [
+        record(22, 0, 0),
+        record(22, 16_385, 100),
+        record(22, 65_535, 100),
+        record(23, 5, 5),
+        record(21, 2, 2),
+        vec![22, 3, 1, 0, 4, 1, 0xFF, 0xFF, 0xFF],
+    ];
+    for (index, bytes) in broken.iter().enumerate() {
+        let client = balancer.connect();
+        client.send(bytes);
+        let (answer, _) = client.receive_rest();
+        assert!(
+            answer.starts_with(&[21, 3, 1, 0, 2, 2]),
+            "{bytes:x?}: {answer:x?}"
+        );
+        wait_failed(&balancer, "misbehaved", index + 1);
+    }
+    balancer.wait_closed("client", "tls_handshake", broken.len() as u32);
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn a_client_that_is_silent_or_slow_is_left_at_handshake_timeout() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let passthrough = Config::to([server.address()]).listener_tls("mode = \"passthrough\"");
+    for config in [config, passthrough] {
+        let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
+        let silent = balancer.connect();
+        let slow = balancer.connect();
+        let hello = TlsPeer::client(balancer.connect(), &tls13(&authority), SITE).take_flight();
+        // Progress, all the time, and far from its end when the time is up.
+        let mut bytes = hello.iter();
+        let is_closed = || {
+            within(Duration::from_millis(20), || {
+                balancer.metrics().closed("client", "tls_handshake_timeout") >= 2.0
+            })
+        };
+        while !is_closed() {
+            let byte = bytes
+                .next()
+                .expect("it is left before the end of its hello");
+            // It may just have been.
+            let _ = slow.socket().send(&[*byte]);
+        }
+        assert!(silent.receive_rest().0.is_empty());
+        assert!(slow.receive_rest().0.is_empty());
+        wait_failed(&balancer, "timeout", 2);
+    }
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_its_handshake_is_left_at_handshake_timeout() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
+    for version in [tls12(&authority), tls13(&authority)] {
+        let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
+        let hello = client.take_flight();
+        client.peer().send(&hello);
+        client.listen_once();
+        client.peer().receive_rest();
+    }
+    balancer.wait_closed("client", "tls_handshake_timeout", 2);
+    wait_failed(&balancer, "timeout", 2);
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn clients_above_handshakes_max_wait_and_are_served_then() {
+    let authority = Authority::new();
+    let (_server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config.listener_tls("handshakes_max = 2"));
+    let first = [(); 2].map(|()| balancer.connect());
+    balancer.wait_active(2);
+    let mut waiting: Vec<_> = (0..5)
+        .map(|_| TlsPeer::client(balancer.connect(), &tls13(&authority), SITE))
+        .collect();
+    for client in &mut waiting {
+        let hello = client.take_flight();
+        client.peer().send(&hello);
+    }
+    balancer.wait_for_log("tls.handshakes_max is reached");
+    assert_eq!(balancer.metrics().opened(), 2.0, "nobody else is let in");
+    // One place is enough for all of them, one after the other.
+    let [leaves, stays] = first;
+    drop(leaves);
+    for client in &mut waiting {
+        client.shake_hands();
+        is_served(client);
+    }
+    wait_failed(&balancer, "cut_off", 1);
+    drop(stays);
+    wait_failed(&balancer, "cut_off", 2);
+}
+
+#[test]
+fn handshakes_max_holds_up_many_clients_and_fails_none() {
+    let authority = Authority::new();
+    let (_server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config.listener_tls("handshakes_max = 1"));
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                is_served(&mut TlsPeer::connect(
+                    balancer.address(),
+                    &tls13(&authority),
+                ))
+            });
+        }
+    });
+    let metrics = balancer.metrics();
+    assert_eq!(metrics.sum("ringway_tls_handshakes_total", &[]), 40.0);
+    assert_eq!(
+        metrics.sum("ringway_tls_handshake_failures_total", &[]),
+        0.0
+    );
+}
+
+/// Has clients leave after each byte of their hello, and of what they say to the server's answer.
+/// A neighbour goes on meanwhile.
+fn leaves_at_any_byte(with_reset: bool) {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"3s\""));
+    let mut neighbour = TlsPeer::connect(balancer.address(), &tls13(&authority));
+    let leave = |peer: Peer| match with_reset {
+        true => peer.reset(),
+        false => drop(peer),
+    };
+    let mut left = 0;
+    for version in [tls12(&authority), tls13(&authority)] {
+        let hello = TlsPeer::client(balancer.connect(), &version, SITE).take_flight();
+        left += 1;
+        for bytes in 0..hello.len() {
+            let peer = balancer.connect();
+            peer.send(&hello[..bytes]);
+            leave(peer);
+            left += 1;
+            if bytes % 50 == 0 {
+                is_served(&mut neighbour);
+            }
+        }
+        // With all of its answer the handshake would be done.
+        let mut bytes = 0;
+        loop {
+            let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
+            let hello = client.take_flight();
+            client.peer().send(&hello);
+            let answer = client.answer();
+            if bytes == answer.len() {
+                client.peer().send(&answer);
+                // What is left of a handshake of TLS 1.2.
+                client.shake_hands();
+                is_served(&mut client);
+                break;
+            }
+            client.peer().send(&answer[..bytes]);
+            leave(client.into_peer());
+            (bytes, left) = (bytes + 1, left + 1);
+        }
+        is_served(&mut neighbour);
+    }
+    wait_failed_for(&balancer, &LEFT, left);
+    balancer.wait_active(1);
+    assert_eq!(server.accepted(), 3, "nobody else has got so far");
+    is_served(&mut neighbour);
+}
+
+#[test]
+fn a_client_that_closes_at_any_byte_of_its_handshake_leaves_nothing_behind() {
+    leaves_at_any_byte(false);
+}
+
+#[test]
+fn a_client_that_resets_at_any_byte_of_its_handshake_leaves_nothing_behind() {
+    leaves_at_any_byte(true);
+}
+
+#[test]
+fn a_client_that_leaves_at_any_byte_of_a_hello_that_passes_through_leaves_nothing_behind() {
+    let authority = Authority::new();
+    let server = Service::echo();
+    let config = Config::to([server.address()])
+        .listener_tls("mode = \"passthrough\"")
+        .listener_tls("handshake_timeout = \"3s\"");
+    let balancer = Balancer::start(&config);
+    let hello = TlsPeer::client(balancer.connect(), &tls13(&authority), SITE).take_flight();
+    for bytes in 0..hello.len() {
+        for with_reset in [false, true] {
+            let peer = balancer.connect();
+            peer.send(&hello[..bytes]);
+            match with_reset {
+                true => peer.reset(),
+                false => drop(peer),
+            }
+        }
+    }
+    wait_failed_for(&balancer, &LEFT, 2 * hello.len() + 1);
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn an_end_without_a_word_is_counted_as_truncated() {
+    let authority = Authority::new();
+    let server = Server::listen();
+    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
+    let balancer = Balancer::start(&config);
+    for (index, version) in [tls12(&authority), tls13(&authority)].iter().enumerate() {
+        let mut client = TlsPeer::connect(balancer.address(), version);
+        let accepted = server.accept();
+        client.send("half a quest");
+        client.peer().finish();
+        assert_eq!(
+            accepted.receive_rest(),
+            (b"half a quest".to_vec(), End::Fin)
+        );
+        accepted.send("answer");
+        accepted.finish();
+        assert_eq!(
+            client.receive_rest(),
+            (b"answer".to_vec(), TlsEnd::CloseNotify)
+        );
+        let truncated = balancer
+            .metrics()
+            .by("ringway_tls_truncated_total", "direction");
+        assert_eq!(
+            (truncated["in"], truncated["out"]),
+            (index as f64 + 1.0, 0.0)
+        );
+    }
+    balancer.wait_closed("client", "finished", 2);
+}
+
+#[test]
+fn bytes_that_cannot_be_decrypted_end_a_session_on_both_sides() {
+    let authority = Authority::new();
+    let server = Server::listen();
+    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
+    let balancer = Balancer::start(&config);
+    for version in [tls12(&authority), tls13(&authority)] {
+        let mut client = TlsPeer::connect(balancer.address(), &version);
+        let accepted = server.accept();
+        client.send("hello");
+        accepted.expect("hello");
+        client
+            .peer()
+            .send([&[23, 3, 3, 0, 40][..], &[7; 40]].concat());
+        accepted.expect_end(End::Reset);
+        client.into_peer().receive_rest();
+    }
+    balancer.wait_closed("client", "tls_broken", 2);
+}
+
+#[test]
+fn bytes_behind_a_close_notify_are_nobodys() {
+    let authority = Authority::new();
+    let server = Server::listen();
+    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
+    let balancer = Balancer::start(&config);
+    for version in [tls12(&authority), tls13(&authority)] {
+        let mut client = TlsPeer::connect(balancer.address(), &version);
+        let accepted = server.accept();
+        client.send("question");
+        client.say_goodbye();
+        client.peer().send("what is this?");
+        assert_eq!(accepted.receive_rest(), (b"question".to_vec(), End::Fin));
+        accepted.send("answer");
+        accepted.finish();
+        client.expect("answer");
+        client.expect_end(TlsEnd::CloseNotify);
+    }
+    balancer.wait_closed("client", "finished", 2);
+}
+
+#[test]
+fn a_close_notify_right_behind_the_hello_ends_in_peace() {
+    let authority = Authority::new();
+    let (server, config) = echo_at(&authority);
+    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
+    for version in [tls12(&authority), tls13(&authority)] {
+        let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
+        let hello = client.take_flight();
+        client
+            .peer()
+            .send([&hello[..], &[21, 3, 3, 0, 2, 1, 0]].concat());
+        client.peer().receive_rest();
+    }
+    balancer.wait_active(0);
+    assert_eq!(server.accepted(), 0);
+}

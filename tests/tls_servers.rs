@@ -1,0 +1,368 @@
+//! TLS with servers: whoever does not prove who they are is left out, and nobody gets plain text.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use rustls::ServerConfig;
+use rustls::version::TLS12;
+use support::{
+    Authority, Balancer, Config, End, Nginx, SITE, Server, Service, Site, Tape, TlsEnd, TlsPeer,
+    curl, server_config, tls13,
+};
+
+/// Servers that speak TLS and send back what they get.
+fn echo(config: &Arc<ServerConfig>) -> Service {
+    let config = Arc::clone(config);
+    Service::start(move |peer| {
+        let mut peer = TlsPeer::server(peer, &config);
+        if peer.try_shake_hands().is_ok() {
+            peer.echo();
+        }
+    })
+}
+
+/// Asserts that a client of the balancer is served.
+#[track_caller]
+fn is_served(balancer: &Balancer) {
+    let client = balancer.connect();
+    client.send("hello");
+    client.expect("hello");
+    client.finish();
+    client.expect_end(End::Fin);
+}
+
+#[test]
+fn pages_of_nginx_come_over_tls_from_servers_that_prove_who_they_are() {
+    let authority = Authority::new();
+    let identity = authority.issue(&[SITE]);
+    let rsa = authority.issue_rsa(&[SITE]);
+    let nginx = Nginx::with(&[Site::Tls(&identity), Site::Tls(&rsa)]);
+    let large = Tape::new(51).slice(0, 1 << 20);
+    nginx.add_file("large", &large);
+    let config = Config::to(nginx.addresses()).verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let url = format!("http://{}/large", balancer.address());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    assert!(curl(&url) == large, "a body differs");
+                }
+            });
+        }
+    });
+    let metrics = balancer.metrics();
+    assert_eq!(metrics.sum("ringway_connect_failures_total", &[]), 0.0);
+    let shares = metrics.by("ringway_server_sessions_opened_total", "server");
+    assert_eq!((shares["s0"], shares["s1"]), (8.0, 8.0));
+}
+
+/// Of two servers the first fails, which the log explains, and clients are served by the second.
+#[track_caller]
+fn next_server_serves(balancer: &Balancer, log: &str) {
+    for _ in 0..4 {
+        is_served(balancer);
+    }
+    let failures = balancer.metrics().sum(
+        "ringway_connect_failures_total",
+        &[("server", "s0"), ("reason", "tls")],
+    );
+    assert_eq!(failures, 4.0, "its turn has come each time");
+    balancer.wait_for_log(log);
+}
+
+#[test]
+fn a_server_that_somebody_else_vouches_for_is_passed_over() {
+    let (authority, strangers) = (Authority::new(), Authority::new());
+    let bad = echo(&server_config(&strangers.issue(&[SITE])));
+    let good = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([bad.address(), good.address()])
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let why = "the TLS handshake failed: the peer's certificate is not accepted: UnknownIssuer";
+    next_server_serves(&balancer, why);
+    balancer.wait_for_log("server web/s0 (127.0.0.1:");
+    balancer.wait_for_log("tls.ca_file of the pool names who may have signed it");
+}
+
+#[test]
+fn a_server_of_another_name_is_passed_over() {
+    let authority = Authority::new();
+    let bad = echo(&server_config(&authority.issue(&["other.example"])));
+    let good = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([bad.address(), good.address()])
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    next_server_serves(&balancer, "not valid for name \"site.example\"");
+}
+
+#[test]
+fn a_server_without_tls_is_passed_over_and_learns_nothing() {
+    let authority = Authority::new();
+    let greeter = Service::greeter(b'2');
+    let good = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([greeter.address(), good.address()])
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    next_server_serves(&balancer, "the peer does not speak TLS");
+}
+
+#[test]
+fn no_plain_text_reaches_a_server_whatever_it_answers() {
+    let authority = Authority::new();
+    let server = Server::listen();
+    let config = Config::to([server.address()])
+        .pool("retries = 0")
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let answers: [&[u8]; 5] = [
+        b"",
+        b"220 ready\r\n",
+        // Alerts: unrecognized_name as a warning, handshake_failure.
+        &[21, 3, 3, 0, 2, 1, 112],
+        &[21, 3, 3, 0, 2, 2, 40],
+        &[22, 3, 3, 0, 4, 2, 0, 0, 0],
+    ];
+    for answer in answers {
+        let client = balancer.connect();
+        client.send("a secret");
+        let accepted = server.accept();
+        let mut header = [0; 5];
+        assert_eq!(accepted.receive_some(&mut header), 5);
+        assert_eq!(header[..3], [22, 3, 1], "a handshake");
+        accepted.send(answer);
+        accepted.finish();
+        let (received, _) = accepted.receive_rest();
+        let secret = received.windows(8).any(|window| window == b"a secret");
+        assert!(!secret, "after {answer:x?}");
+        assert_eq!(client.receive_rest(), (Vec::new(), End::Reset));
+    }
+    balancer.wait_closed("server", "connect_failed", 5);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_after_connect_timeout() {
+    let authority = Authority::new();
+    let silent = Server::listen();
+    let good = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([silent.address(), good.address()])
+        .pool("connect_timeout = \"200ms\"")
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    for _ in 0..2 {
+        is_served(&balancer);
+    }
+    let failures = balancer.metrics().sum(
+        "ringway_connect_failures_total",
+        &[("server", "s0"), ("reason", "timeout")],
+    );
+    assert_eq!(failures, 2.0);
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_serves_where_that_is_allowed() {
+    let authority = Authority::new();
+    let server = echo(&server_config(&authority.issue(&["other.example"])));
+    let config = Config::to([server.address()])
+        .pool_tls("mode = \"insecure\"")
+        .pool_tls("server_name = \"site.example\"");
+    is_served(&Balancer::start(&config));
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_gets_one() {
+    let authority = Authority::new();
+    let (ours, identity) = (authority.issue(&["ringway"]), authority.issue(&[SITE]));
+    let server = echo(&asking_server(&authority, &identity));
+    let [certificate, key] = ours.lines();
+    let config = Config::to([server.address()])
+        .verify(&authority, SITE)
+        .pool_tls(&certificate)
+        .pool_tls(&key);
+    is_served(&Balancer::start(&config));
+}
+
+/// A server that lets nobody in without a certificate of this authority.
+fn asking_server(authority: &Authority, identity: &support::Identity) -> Arc<ServerConfig> {
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::server::WebPkiClientVerifier;
+    let provider = Arc::new(default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(authority.roots(), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let (chain, key) = identity.chain_and_key();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS12])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
+#[test]
+fn an_end_without_a_word_is_passed_on_as_such_between_tls_and_tls() {
+    let authority = Authority::new();
+    let identity = authority.issue(&[SITE]);
+    let server = Server::listen();
+    let config = Config::to([server.address()])
+        .terminate(&identity)
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let server_side = server_config(&identity);
+    let client_side = tls13(&authority);
+    let connect = || {
+        thread::scope(|scope| {
+            let accepted = scope.spawn(|| {
+                let mut accepted = TlsPeer::server(server.accept(), &server_side);
+                accepted.shake_hands();
+                accepted
+            });
+            let client = TlsPeer::connect(balancer.address(), &client_side);
+            (client, accepted.join().unwrap())
+        })
+    };
+    // The first two end as they should, the others are cut off on one side each.
+    let (mut client, mut accepted) = connect();
+    client.send("question");
+    client.finish();
+    assert_eq!(
+        accepted.receive_rest(),
+        (b"question".to_vec(), TlsEnd::CloseNotify)
+    );
+    accepted.finish();
+    client.expect_end(TlsEnd::CloseNotify);
+
+    let (mut client, mut accepted) = connect();
+    client.send("question");
+    client.peer().finish();
+    assert_eq!(accepted.receive_rest(), (b"question".to_vec(), TlsEnd::Fin));
+    accepted.send("answer");
+    accepted.finish();
+    assert_eq!(
+        client.receive_rest(),
+        (b"answer".to_vec(), TlsEnd::CloseNotify)
+    );
+
+    let (mut client, mut accepted) = connect();
+    accepted.send("half an ans");
+    accepted.peer().finish();
+    assert_eq!(
+        client.receive_rest(),
+        (b"half an ans".to_vec(), TlsEnd::Fin)
+    );
+    client.finish();
+    accepted.expect_end(TlsEnd::CloseNotify);
+
+    let (mut client, mut accepted) = connect();
+    accepted.send("half an ans");
+    client.expect("half an ans");
+    accepted.into_peer().reset();
+    client.expect_end(TlsEnd::Reset);
+
+    balancer.wait_active(0);
+    let truncated = balancer
+        .metrics()
+        .by("ringway_tls_truncated_total", "direction");
+    assert_eq!((truncated["in"], truncated["out"]), (1.0, 1.0));
+}
+
+#[test]
+fn a_server_that_finishes_at_any_byte_of_its_handshake_costs_its_clients_nothing() {
+    leaves_at_any_byte(false);
+}
+
+#[test]
+fn a_server_that_resets_at_any_byte_of_its_handshake_costs_its_clients_nothing() {
+    leaves_at_any_byte(true);
+}
+
+/// Of two servers the first leaves one byte later each time, until nothing is missing.
+fn leaves_at_any_byte(with_reset: bool) {
+    let authority = Authority::new();
+    let identity = authority.issue(&[SITE]);
+    let server_side = server_config(&identity);
+    let turns = Arc::new(AtomicUsize::new(0));
+    let is_through = Arc::new(AtomicBool::new(false));
+    let rogue = Service::start({
+        let (turns, is_through) = (Arc::clone(&turns), Arc::clone(&is_through));
+        let server_side = Arc::clone(&server_side);
+        move |peer| {
+            let bytes = turns.fetch_add(1, Ordering::SeqCst);
+            let mut peer = TlsPeer::server(peer, &server_side);
+            peer.listen_once();
+            let flight = peer.take_flight();
+            // With all of it the handshake would be done.
+            if bytes < flight.len() {
+                peer.peer().send(&flight[..bytes]);
+            } else {
+                is_through.store(true, Ordering::SeqCst);
+            }
+            if with_reset {
+                peer.into_peer().reset();
+            }
+        }
+    });
+    let good = echo(&server_side);
+    let config = Config::to([rogue.address(), good.address()])
+        // More than it has bytes to say: it is not left alone.
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let neighbour = balancer.connect();
+    neighbour.send("hello");
+    neighbour.expect("hello");
+    while !is_through.load(Ordering::SeqCst) {
+        let turns_before = turns.load(Ordering::SeqCst);
+        is_served(&balancer);
+        assert_ne!(
+            turns.load(Ordering::SeqCst),
+            turns_before,
+            "it is tried first"
+        );
+    }
+    neighbour.send("still here");
+    neighbour.expect("still here");
+    let of = [("server", "s0")];
+    let failures = balancer
+        .metrics()
+        .sum("ringway_connect_failures_total", &of);
+    assert!(failures > 500.0, "{failures} times");
+}
+
+#[test]
+fn a_client_that_leaves_while_a_server_shakes_hands_leaves_nothing_behind() {
+    let authority = Authority::new();
+    let server = Server::listen();
+    let server_side = server_config(&authority.issue(&[SITE]));
+    let config = Config::to([server.address()]).verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    for bytes in [0, 100] {
+        for reset in [false, true] {
+            let client = balancer.connect();
+            let accepted = server.accept();
+            let mut accepted = TlsPeer::server(accepted, &server_side);
+            accepted.listen_once();
+            let flight = accepted.take_flight();
+            accepted.peer().send(&flight[..bytes]);
+            match reset {
+                true => client.reset(),
+                // One that has only finished sending would still get its answer.
+                false => drop(client),
+            }
+            if reset {
+                accepted.peer().receive_rest();
+            }
+        }
+    }
+    balancer.wait_active(0);
+}
