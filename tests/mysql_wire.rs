@@ -216,6 +216,7 @@ impl Session {
             for action in std::mem::take(&mut actions) {
                 match action {
                     Action::Send(peer, bytes) => self.send(peer, &bytes),
+                    Action::StartTls => unreachable!("it was not offered"),
                     Action::OpenReplica => {
                         let stream = connect_from(PROXY, self.replica).unwrap();
                         stream.set_nonblocking(true).unwrap();
