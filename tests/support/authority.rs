@@ -107,6 +107,11 @@ impl Identity {
         ]
     }
 
+    /// Its files: the certificate and the key.
+    pub(crate) fn files(&self) -> [&Path; 2] {
+        [&self.certificate_file, &self.key_file]
+    }
+
     /// The certificate as peers show it.
     pub(crate) fn der(&self) -> &CertificateDer<'static> {
         &self.certificate

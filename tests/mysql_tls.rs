@@ -1,0 +1,171 @@
+//! TLS on the MySQL port, with real servers and clients: between client and ringway, between ringway
+//! and the servers, on either side without the other.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use support::{Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, mariadb};
+
+const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
+
+/// Servers that show this certificate to clients that ask for TLS.
+fn pair(identity: &Identity) -> Pair {
+    let [certificate, key] = identity.files();
+    MariaDb::pair(&[
+        &format!("--ssl-cert={}", certificate.display()),
+        &format!("--ssl-key={}", key.display()),
+    ])
+}
+
+/// `app` through the balancer, with these options of MariaDB's command line.
+#[track_caller]
+fn run(balancer: &Balancer, options: &[&str], sql: &str) -> Output {
+    let options = [&["--comments"], options].concat();
+    mariadb(balancer.address(), "secret", &options, sql)
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "it was let in");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether a client that got these answers was split, and whether its server was on TLS.
+#[track_caller]
+fn is_split(lines: &str, server_on_tls: bool) {
+    let lines: Vec<_> = lines.lines().collect();
+    let [read, written, cipher] = lines[..] else {
+        panic!("three lines: {lines:?}");
+    };
+    assert_eq!((read, written), (REPLICA, PRIMARY));
+    let cipher = cipher.split_once('\t').expect("a name and a value").1;
+    assert_eq!(!cipher.is_empty(), server_on_tls, "{cipher}");
+}
+
+#[test]
+fn clients_with_tls_and_without_are_split_alike() {
+    let pair = Pair::shared();
+    let config = pair.config().listener_tls("mode = \"preferred\"");
+    let balancer = Balancer::start(&config);
+    for (options, on_tls) in [(["--ssl"], 1.0), (["--skip-ssl"], 1.0)] {
+        is_split(&said(&run(&balancer, &options, PLACES)), false);
+        let handshakes = balancer.metrics().sum("ringway_tls_handshakes_total", &[]);
+        assert_eq!(handshakes, on_tls);
+    }
+    let large = "SELECT REPEAT('x', 20000000)";
+    assert_eq!(said(&run(&balancer, &["--ssl"], large)).len(), 20_000_001);
+}
+
+#[test]
+fn clients_that_have_to_use_tls_and_do_not_are_told_so() {
+    let pair = Pair::shared();
+    let config = pair.config().listener_tls("mode = \"required\"");
+    let balancer = Balancer::start(&config);
+    let plain = run(&balancer, &["--skip-ssl"], "SELECT 1");
+    assert!(refused(&plain).contains("ERROR 3159"), "{plain:?}");
+    is_split(&said(&run(&balancer, &["--ssl"], PLACES)), false);
+    balancer.wait_for("the refusal", |metrics| {
+        let labels = [("reason", "tls_required")];
+        metrics.sum("ringway_mysql_login_failures_total", &labels) == 1.0
+    });
+}
+
+#[test]
+fn a_client_that_checks_gets_the_certificate_of_the_configuration() {
+    let pair = Pair::shared();
+    let authority = Authority::new();
+    let identity = authority.issue(&["127.0.0.1", "localhost"]);
+    let config = pair
+        .config()
+        .terminate(&identity)
+        .listener_tls("mode = \"required\"");
+    let balancer = Balancer::start(&config);
+    let ca = format!("--ssl-ca={}", authority.file().display());
+    let checked = ["--ssl", "--ssl-verify-server-cert", &ca];
+    is_split(&said(&run(&balancer, &checked, PLACES)), false);
+    let other = Authority::new();
+    let other = format!("--ssl-ca={}", other.file().display());
+    let unchecked = ["--ssl", "--ssl-verify-server-cert", &other];
+    let error = refused(&run(&balancer, &unchecked, "SELECT 1"));
+    assert!(error.contains("ERROR 2026"), "{error}");
+}
+
+#[test]
+fn servers_are_spoken_to_over_tls_whatever_the_client_does() {
+    let authority = Authority::new();
+    let pair = pair(&authority.issue(&["127.0.0.1", "localhost"]));
+    let config = pair
+        .config()
+        .listener_tls("mode = \"preferred\"")
+        .verify(&authority, "localhost");
+    let balancer = Balancer::start(&config);
+    for options in [["--ssl"], ["--skip-ssl"]] {
+        is_split(&said(&run(&balancer, &options, PLACES)), true);
+    }
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(client.reads_at(), REPLICA);
+    let cipher = "SELECT COUNT(*) FROM information_schema.session_status
+                  WHERE VARIABLE_NAME = 'Ssl_cipher' AND VARIABLE_VALUE <> ''";
+    assert_eq!(said(&run(&balancer, &["--skip-ssl"], cipher)), "1\n");
+}
+
+#[test]
+fn nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
+    let authority = Authority::new();
+    let pair = pair(&authority.issue(&["localhost"]));
+    for server in [&pair.primary, &pair.replica] {
+        server.sql("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
+    }
+    let logins = |server: &MariaDb| {
+        server.sql(
+            "SELECT COUNT(*) FROM mysql.general_log WHERE command_type = 'Connect'
+                    AND argument LIKE 'app%'",
+        )
+    };
+    let before = [logins(&pair.primary), logins(&pair.replica)];
+    let other = Authority::new();
+    let config = pair.config().verify(&other, "localhost");
+    let mut balancer = Balancer::start(&config);
+    balancer.expect_error("the TLS handshake failed");
+    let error = refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"));
+    assert!(!error.contains("Access denied"), "{error}");
+    balancer.wait_for_log("the TLS handshake failed: the peer's certificate is not accepted");
+    assert_eq!([logins(&pair.primary), logins(&pair.replica)], before);
+    said(&mariadb(pair.primary.address(), "secret", &[], "DO 1"));
+    assert_ne!(logins(&pair.primary), before[0], "a login is seen");
+}
+
+#[test]
+fn python_speaks_tls_through_it() {
+    let pair = Pair::shared();
+    let config = pair.config().listener_tls("mode = \"required\"");
+    let balancer = Balancer::start(&config);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let program = "import pymysql, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+link = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='secret',
+                       database='shop', ssl=context, autocommit=True)
+with link.cursor() as cursor:
+    for turn in range(20):
+        cursor.execute('SELECT @@server_id, REPEAT(%s, 50000)', ('x',))
+        print(cursor.fetchone()[0])
+";
+    let output = Command::new("python3")
+        .args(["-c", program, &balancer.address().port().to_string()])
+        .env("PYTHONPATH", target.join("clients/python"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(said(&output), format!("{REPLICA}\n").repeat(20));
+}
