@@ -324,6 +324,10 @@ pub const TLS_FIRST_RECORD_BYTES: usize = 4096;
 /// How much is sent in such records: the initial window of ten segments (RFC 6928).
 pub const TLS_FIRST_RECORDS_BYTES: u32 = 14 * 1024;
 
+/// Room below which no further record is begun in a buffer: each costs its overhead, and an
+/// encryption of its own.
+pub const TLS_RECORD_WORTH_BYTES: usize = 512;
+
 /// A pause after which a sender starts small again: TCP's own idle restart is of the same order.
 pub const TLS_BURST_PAUSE: Duration = Duration::from_secs(1);
 

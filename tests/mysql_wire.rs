@@ -216,13 +216,12 @@ impl Session {
             for action in std::mem::take(&mut actions) {
                 match action {
                     Action::Send(peer, bytes) => self.send(peer, &bytes),
-                    Action::StartTls => unreachable!("it was not offered"),
+                    Action::StartTls => unreachable!("nobody has offered it"),
                     Action::OpenReplica => {
                         let stream = connect_from(PROXY, self.replica).unwrap();
                         stream.set_nonblocking(true).unwrap();
                         self.sockets[Peer::Replica as usize] = Some(stream);
                     }
-                    Action::StartTls => unreachable!("nobody has offered it"),
                     Action::Close(peer) => self.sockets[peer as usize] = None,
                     Action::Complete(all) => established = Some(*all),
                     Action::Fail(_) => failed = true,

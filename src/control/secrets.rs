@@ -42,12 +42,13 @@ impl Secrets {
     /// When they were read for another configuration.
     pub(super) fn rules(&self, config: &Config) -> Vec<Option<Rules>> {
         let pools = config.pools.iter().enumerate();
-        let rules = pools.map(|(i, pool)| Some(rules(pool.mysql.as_ref()?, &self.0[i])));
+        let rules = pools
+            .map(|(i, pool)| Some(rules(pool.mysql.as_ref()?, &self.0[i], pool.tls.is_some())));
         rules.collect()
     }
 }
 
-fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>) -> Rules {
+fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>, servers_on_tls: bool) -> Rules {
     let accounts = mysql.users.iter().zip(&secrets.users);
     let account = |(user, password): (&crate::config::MysqlUser, &Option<Arc<Password>>)| {
         let credential = match (&user.secret, password) {
@@ -65,6 +66,7 @@ fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>) -> Rules {
         primary_only_users: primary_only.map(|name| name.clone().into_bytes()).collect(),
         local_infile: mysql.local_infile,
         announce: None,
+        servers_on_tls,
         track_gtids: mysql.read_after_write == ReadAfterWrite::Gtid,
     }
 }

@@ -235,6 +235,19 @@ impl Signer {
         }
     }
 
+    /// The answer to a server that wants the password itself, over TLS.
+    ///
+    /// # Errors
+    /// When the password is not known.
+    pub fn password_in_full(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let Self::Password(password) = self else {
+            return Err(KeyError::PasswordUnknown);
+        };
+        let mut text = Zeroizing::new(Vec::with_capacity(password.0.len().saturating_add(1)));
+        text.extend(password.0.iter().chain(&[0]));
+        Ok(text)
+    }
+
     /// The answer to a server that wants the password itself and has sent its public key as PEM:
     /// what `caching_sha2_password` asks for when it does not remember the account. `scramble` is
     /// the one that was signed last.

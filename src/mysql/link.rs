@@ -119,6 +119,11 @@ impl Link {
         self.stage == Stage::Accepted
     }
 
+    /// Whether the server has begun to say something and not ended.
+    pub(super) fn is_mid_packet(&self) -> bool {
+        self.inbox.is_mid_packet()
+    }
+
     /// Whether nobody wants this connection any more.
     pub(super) fn is_unwanted(&self) -> bool {
         matches!(self.stage, Stage::Closed | Stage::Leaving(_) | Stage::Left)

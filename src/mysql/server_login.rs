@@ -14,20 +14,25 @@ use super::packet::{AUTH_MORE_DATA, ErrPacket, OkPacket, Status};
 #[derive(Debug)]
 pub(super) struct Signing {
     signer: Signer,
+    /// Whether the server is spoken to over TLS, so that it may be told the password.
+    on_tls: bool,
     /// What was signed last, and for which plugin.
     signed: Option<(Plugin, Scramble)>,
 }
 
 impl Signing {
-    pub(super) fn new(signer: Signer) -> Self {
-        let signed = None;
-        Self { signer, signed }
+    pub(super) fn new(signer: Signer, on_tls: bool) -> Self {
+        Self {
+            signer,
+            on_tls,
+            signed: None,
+        }
     }
 
     /// Goes on where somebody else has signed this.
-    pub(super) fn begun(signer: Signer, plugin: Plugin, scramble: Scramble) -> Self {
-        let signed = Some((plugin, scramble));
-        Self { signer, signed }
+    pub(super) fn begun(mut self, plugin: Plugin, scramble: Scramble) -> Self {
+        self.signed = Some((plugin, scramble));
+        self
     }
 
     /// Answers a server's greeting.
@@ -70,6 +75,9 @@ impl Signing {
         };
         match payload {
             [AUTH_MORE_DATA, FAST_AUTH_OK] => link.wait_on(),
+            [AUTH_MORE_DATA, FULL_AUTH] if self.on_tls => {
+                link.answer(&self.signer.password_in_full()?);
+            }
             [AUTH_MORE_DATA, FULL_AUTH] => link.answer(&[WANT_PUBLIC_KEY]),
             [AUTH_MORE_DATA, pem @ ..] => {
                 link.answer(&self.signer.encrypt_password(pem, &scramble)?);
@@ -148,11 +156,23 @@ impl ServerLogin {
         link.open();
         Self {
             link,
-            signing: Signing::new(signer),
+            signing: Signing::new(signer, false),
             response,
             required,
             offered,
         }
+    }
+
+    /// The same over TLS: the server may be told the password, where it wants it.
+    #[must_use]
+    pub fn on_tls(mut self, on_tls: bool) -> Self {
+        self.signing.on_tls = on_tls;
+        self
+    }
+
+    /// Whether the server has begun to say something and not ended.
+    pub fn is_mid_packet(&self) -> bool {
+        self.link.is_mid_packet()
     }
 
     /// Takes what came from the server. `out` gets what is to be sent to it.

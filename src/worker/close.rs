@@ -229,7 +229,9 @@ impl<K: Kernel> Worker<K> {
         if session.mysql.is_none() {
             for stream in [IN, OUT] {
                 let received = session.legs[stream].intake.received;
-                let discarded = received - session.legs[opposite(stream)].outlet.sent;
+                let sent = session.legs[opposite(stream)].outlet.sent;
+                debug_assert!(sent <= received, "more was sent than came");
+                let discarded = received.saturating_sub(sent);
                 counters.bytes[stream].discarded(end.reason).add(discarded);
                 // Whoever was to get them must not take what came before for all there was.
                 session.legs[opposite(stream)].reset_on_close |= discarded > 0;

@@ -122,7 +122,7 @@ impl Line {
         let password = Arc::clone(&account.password);
         let mut line = Self {
             stream: Stream::plain(connection),
-            monitor: Monitor::new(&account.user, password),
+            monitor: Monitor::new(&account.user, password, secrecy.is_some()),
             account: account.clone(),
             secrecy,
         };
@@ -150,6 +150,10 @@ impl Line {
                 self.stream.send(&out).await?;
                 return Ok(Some(error.into()));
             }
+        }
+        if self.monitor.is_mid_packet() {
+            let failure = Failure::Misbehaved("the server spoke before its turn".into());
+            return Err(LookFailure::Tls(failure));
         }
         let tls = policy.check(member, |_| true);
         let tls = tls.map_err(|failure| LookFailure::Host(io::Error::other(failure)))?;

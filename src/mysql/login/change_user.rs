@@ -115,9 +115,9 @@ impl Login {
             return;
         };
         let payload = write_request(response);
-        self.signing = Some(Signing::new(signer.clone()));
+        self.signing = Some(Signing::new(signer.clone(), self.rules.servers_on_tls));
         if let Some(change) = &mut self.change {
-            change.signing = Some(Signing::new(signer));
+            change.signing = Some(Signing::new(signer, self.rules.servers_on_tls));
         }
         self.rung = Rung::Configured;
         self.change_at_both(&payload);

@@ -13,6 +13,15 @@ use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, known_switch};
 use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, OK, OkPacket, Status};
 use crate::mysql::server_login::Signing;
 
+/// Plugins whose clients never say the password itself; `caching_sha2_password` only when asked to,
+/// which is seen.
+const SIGNING: [&[u8]; 4] = [
+    b"mysql_native_password",
+    b"caching_sha2_password",
+    b"client_ed25519",
+    b"parsec",
+];
+
 /// Clients, by the name they give themselves, that were seen to sign more than twice.
 const SIGN_ANY_NUMBER: [&[u8]; 2] = [b"libmariadb", b"Node-MySQL-2"];
 
@@ -172,7 +181,7 @@ impl Login {
         let (Some(signer), Some(response)) = (self.signer.clone(), self.response.clone()) else {
             return;
         };
-        let mut signing = Signing::new(signer);
+        let mut signing = Signing::new(signer, self.rules.servers_on_tls);
         let response = self.for_lead(&response);
         // What cannot be signed at once, the server asks for in another way, or refuses.
         let signed = signing.respond(self.lead_link(), &response, capabilities);
@@ -190,6 +199,10 @@ impl Login {
             return;
         };
         let plugin = response.plugin.clone();
+        let signed_by = plugin.as_deref().unwrap_or(Plugin::Native.name());
+        if !self.token.is_empty() && !self.may_pass_on(signed_by) {
+            return self.fail(Failure::CredentialUnusable, actions);
+        }
         let token = std::mem::take(&mut self.token);
         let for_lead = self.for_lead(&response);
         self.lead_link()
@@ -202,6 +215,13 @@ impl Login {
         if self.primary_only.is_none() && self.lead == Peer::Primary {
             self.open_replica(actions);
         }
+    }
+
+    /// Whether what a client says for this plugin may go on to a server. On TLS a client trusts the
+    /// connection with the password itself, and it must not leave in plain text: only signatures do.
+    fn may_pass_on(&self, plugin: &[u8]) -> bool {
+        let is_safe = self.client_tls != ClientTls::Running || self.rules.servers_on_tls;
+        is_safe || SIGNING.contains(&plugin)
     }
 
     fn open_replica(&mut self, actions: &mut Vec<Action>) {
@@ -246,6 +266,10 @@ impl Login {
             self.switches_answered();
             return;
         }
+        let plugin = AuthSwitch::parse(payload).map_or(&b""[..], |switch| switch.plugin);
+        if !self.may_pass_on(plugin) {
+            return self.fail(Failure::CredentialUnusable, actions);
+        }
         self.plugin = known.map(|(plugin, _)| plugin);
         self.scramble = known.map(|(_, scramble)| scramble);
         self.switches = self.switches.saturating_add(1);
@@ -278,6 +302,11 @@ impl Login {
             self.wants_password = true;
             self.asked_for_more = true;
             return self.ask_client(payload);
+        }
+        if full && self.rules.servers_on_tls {
+            // The server takes any answer for the password, and a client without TLS has only
+            // questions about keys.
+            return self.fail(Failure::CredentialUnusable, actions);
         }
         let reason = match payload {
             [AUTH_NEXT_FACTOR, ..] => PrimaryOnly::MultiFactor,
@@ -323,7 +352,8 @@ impl Login {
         self.signer = Some(signer.clone());
         self.phase = Phase::Verdict;
         self.replica.leave();
-        let mut signing = Signing::begun(signer, Plugin::Sha2, scramble);
+        let signing = Signing::new(signer, self.rules.servers_on_tls);
+        let mut signing = signing.begun(Plugin::Sha2, scramble);
         let asked = signing.more(self.lead_link(), &[AUTH_MORE_DATA, FULL_AUTH]);
         self.signing = Some(signing);
         if asked.is_err() {

@@ -283,6 +283,11 @@ impl Login {
         self.phase == Phase::Over && settled(&self.primary) && settled(&self.replica)
     }
 
+    /// Whether a server has begun to say something and not ended.
+    pub fn is_mid_packet(&self, peer: Peer) -> bool {
+        self.link(peer).is_mid_packet()
+    }
+
     /// Whether what this server sends is the login's business.
     pub fn wants(&self, peer: Peer) -> bool {
         !self.is_finished() && !self.keeps(peer)

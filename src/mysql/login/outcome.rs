@@ -67,6 +67,8 @@ pub struct Rules {
     pub local_infile: bool,
     /// The plugin that greetings announce, whatever the server's default is.
     pub announce: Option<Plugin>,
+    /// Whether servers are spoken to over TLS.
+    pub servers_on_tls: bool,
     /// Whether the primary is asked to report GTIDs even if the client does not want to know.
     pub track_gtids: bool,
 }

@@ -98,7 +98,7 @@ enum Flavour {
 
 impl Monitor {
     /// A look over a connection that was just made, which begins with the login of this account.
-    pub fn new(user: &str, password: Arc<Password>) -> Self {
+    pub fn new(user: &str, password: Arc<Password>, on_tls: bool) -> Self {
         let capabilities = Capabilities::PROTOCOL_41
             | Capabilities::MYSQL
             | Capabilities::TRANSACTIONS
@@ -118,10 +118,15 @@ impl Monitor {
         let signer = Signer::Password(password);
         let login = ServerLogin::new(response, signer, capabilities, Capabilities::PROTOCOL_41);
         Self {
-            stage: Stage::LoggingIn(Box::new(login)),
+            stage: Stage::LoggingIn(Box::new(login.on_tls(on_tls))),
             flavour: Flavour::MariaDb,
             is_writable: false,
         }
+    }
+
+    /// Whether the server has begun to say something in its login and not ended.
+    pub fn is_mid_packet(&self) -> bool {
+        matches!(&self.stage, Stage::LoggingIn(login) if login.is_mid_packet())
     }
 
     /// Begins another look over the same connection. `out` gets what is to be sent.

@@ -19,7 +19,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            monitor: Monitor::new("watcher", Arc::new(Password::new("secret"))),
+            monitor: Monitor::new("watcher", Arc::new(Password::new("secret")), false),
             asked: String::new(),
         }
     }

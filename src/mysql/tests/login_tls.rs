@@ -18,7 +18,11 @@ use crate::telemetry::Who;
 
 /// A client that is offered TLS, and has seen the greeting.
 fn offered(client_tls: ClientTls, plugin: &[u8]) -> Scene {
-    let login = Login::new(Arc::new(Rules::default()), "10.0.0.9", true);
+    offered_by(Rules::default(), client_tls, plugin)
+}
+
+fn offered_by(rules: Rules, client_tls: ClientTls, plugin: &[u8]) -> Scene {
+    let login = Login::new(Arc::new(rules), "10.0.0.9", true);
     let mut scene = Scene::of(login.with_client_tls(client_tls));
     scene.says(Primary, 0, &greeting(plugin, PRIMARY, 7));
     let seen = Greeting::parse(&scene.next(Client).1).unwrap();
@@ -28,7 +32,11 @@ fn offered(client_tls: ClientTls, plugin: &[u8]) -> Scene {
 
 /// One that has asked for it and got it.
 fn on_tls(plugin: &[u8]) -> Scene {
-    let mut scene = offered(ClientTls::Offered, plugin);
+    on_tls_by(Rules::default(), plugin)
+}
+
+fn on_tls_by(rules: Rules, plugin: &[u8]) -> Scene {
+    let mut scene = offered_by(rules, ClientTls::Offered, plugin);
     scene.says(Client, 1, SSL_REQUEST);
     assert!(scene.starts_tls && !scene.login.expects_client());
     scene.login.client_shook_hands();
@@ -140,6 +148,54 @@ fn a_password_that_is_told_on_tls_does_not_go_on_in_plain_text() {
     scene.says(Replica, 0, &greeting(SHA2, super::script::REPLICA, 70));
     scene.leaves_as_nobody(Replica);
     assert!(scene.login.is_finished());
+}
+
+#[test]
+fn a_server_on_tls_is_told_the_password_and_not_asked_for_a_key() {
+    let rules = Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    };
+    let mut scene = on_tls_by(rules, SHA2);
+    let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
+    scene.says(Client, 2, &signed);
+    scene.next(Primary);
+    scene.says(Primary, 2, FULL_AUTH);
+    scene.next(Client);
+    scene.says(Client, 4, b"secret\0");
+    scene.gets(Primary, 3, b"secret\0");
+}
+
+#[test]
+fn a_client_without_tls_cannot_be_asked_for_its_password_by_a_server_with_tls() {
+    let rules = Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    };
+    let mut scene = Scene::new(rules);
+    scene.greet(SHA2);
+    scene.respond(SHA2);
+    scene.says(Primary, 2, FULL_AUTH);
+    assert_eq!(error_of(&mut scene), (2, 1045));
+    assert_eq!(scene.failure, Some(Failure::CredentialUnusable));
+}
+
+#[test]
+fn what_a_client_says_in_plain_words_on_tls_reaches_no_server_without() {
+    const CLEAR: &[u8] = b"mysql_clear_password";
+    let mut scene = on_tls(CLEAR);
+    scene.says(Client, 2, &response(b"test", CLEAR, b"secret\0"));
+    assert_eq!(error_of(&mut scene), (3, 1045));
+    scene.leaves_as_nobody(Primary);
+
+    // Nor by a server that asks for it.
+    let mut scene = on_tls(NATIVE);
+    let signed = response(b"test", NATIVE, &token(NATIVE, &PRIMARY));
+    scene.says(Client, 2, &signed);
+    scene.gets(Primary, 1, &signed);
+    scene.says(Primary, 2, &[b"\xfe", CLEAR, b"\0"].concat());
+    assert_eq!(error_of(&mut scene), (3, 1045));
+    assert_eq!(scene.failure, Some(Failure::CredentialUnusable));
 }
 
 #[test]

@@ -134,6 +134,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Closes a server's connection when everything has been sent to it.
     pub(super) fn leave_when_sent(&mut self, slot: u32, leg: usize) {
+        if leg != CLIENT && self.sessions[slot].is_shaking_hands(leg) {
+            return self.close_leg(slot, leg);
+        }
         let line = &mut self.sessions[slot].conversation_mut().lines[leg];
         if line.leaving == Leaving::No {
             line.leaving = Leaving::WhenSent;

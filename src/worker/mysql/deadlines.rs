@@ -117,6 +117,10 @@ impl<K: Kernel> Worker<K> {
         let connecting = !self.sessions[slot].conversation().replica_try.is_connected;
         if connecting && line.leaving != Leaving::Now {
             self.close_leg(slot, REPLICA);
+        } else if self.sessions[slot].is_shaking_hands(REPLICA) {
+            // It has heard nothing that it could hold against whoever leaves.
+            self.close_leg(slot, REPLICA);
+            self.server_gone(slot, REPLICA);
         }
         self.converse(slot);
     }

@@ -69,10 +69,10 @@ impl<K: Kernel> Worker<K> {
     /// Client and primary are relayed from here on, once the replica is gone.
     pub(super) fn become_relay(&mut self, slot: u32) {
         let replica_gone = !self.sessions[slot].conversation().replica.socket.is_some();
-        let sent = [CLIENT, SERVER].into_iter().all(|leg| {
-            let session = &self.sessions[slot];
-            session.conversation().lines[leg].own.is_empty()
-        });
+        // What is on its way is counted when it has been sent, and a relay counts by differences.
+        let sent = [CLIENT, SERVER]
+            .into_iter()
+            .all(|leg| self.is_sent(slot, leg));
         if !replica_gone || !sent {
             return self.reschedule(slot);
         }

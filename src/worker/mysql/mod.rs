@@ -140,6 +140,19 @@ impl Conversation {
         &mut self.lines[leg].inbound
     }
 
+    /// Whether a server has begun to say something in its login and not ended.
+    fn is_mid_packet(&self, leg: usize) -> bool {
+        let login = self.login.as_ref();
+        match leg {
+            REPLICA if self.replica_login.is_some() => {
+                let login = self.replica_login.as_ref();
+                login.is_some_and(|login| login.is_mid_packet())
+            }
+            REPLICA => login.is_some_and(|login| login.is_mid_packet(Peer::Replica)),
+            _ => login.is_some_and(|login| login.is_mid_packet(Peer::Primary)),
+        }
+    }
+
     /// Who takes what a connection brings now.
     fn ear(&self, leg: usize) -> Ear {
         let login_wants = |peer| self.login.as_ref().is_some_and(|login| login.wants(peer));

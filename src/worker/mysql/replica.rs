@@ -49,6 +49,7 @@ impl<K: Kernel> Worker<K> {
             .settings
             .replica_login_timeout
             .as_millis() as u64;
+        let on_tls = session.route.server_tls.is_some();
         let conversation = session.conversation_mut();
         let splitter = conversation
             .splitter
@@ -59,6 +60,7 @@ impl<K: Kernel> Worker<K> {
         let signer = signer.expect("a replica is opened where ringway can sign");
         let required = capabilities.and(Capabilities::LAYOUT);
         let login = ServerLogin::new(response, signer, capabilities, required);
+        let login = login.on_tls(on_tls);
         conversation.replica_login = Some(Box::new(login));
         conversation.replica_try.deadline_ms = now_ms + timeout_ms;
         self.open_replica(slot);

@@ -41,6 +41,10 @@ impl<K: Kernel> Worker<K> {
         let Some((upgraded, tls)) = upgrade(response).zip(tls) else {
             return self.lose_server(slot, leg, ConnectError::Other);
         };
+        if session.conversation().is_mid_packet(leg) {
+            // It would go on behind the handshake as if it had been protected.
+            return self.lose_server(slot, leg, ConnectError::Tls);
+        }
         let session = &mut self.sessions[slot];
         let socket = session.leg(leg).socket;
         let line = &mut session.conversation_mut().lines[leg];

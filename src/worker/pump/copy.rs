@@ -23,16 +23,45 @@ impl<K: Kernel> Worker<K> {
         if self.sessions[slot].mysql.is_some() {
             return self.hear(slot, leg, chunk);
         }
+        if self.sessions[slot].encryption.is_some() {
+            // A ClientHello that is passed through is read beyond what one receive may bring.
+            return self.pack(slot, leg, chunk);
+        }
         let kernel = &mut self.kernel;
         let chunks = &mut self.sessions[slot].outlet(leg).chunks;
         let merged = chunks.push(chunk, |to, from| kernel.append(to, from));
         if let Some(buffer) = merged {
             kernel.release(buffer);
         }
+        self.consider_bulk(slot, leg, chunk.len() as u32);
+    }
+
+    /// Keeps bytes for the other peer in as few buffers as they fit in.
+    fn pack(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        let mut rest = chunk;
+        let chunks = &mut self.sessions[slot].outlet(leg).chunks;
+        if let Some(tail) = chunks.last() {
+            let room = BUFFER_BYTES as u16 - tail.end;
+            let fits = room.min(rest.len() as u16);
+            let part = Chunk {
+                end: rest.start + fits,
+                ..rest
+            };
+            self.kernel.append(tail, part);
+            chunks.extend_last(fits);
+            rest.start += fits;
+        }
+        match rest.len() {
+            0 => self.kernel.release(rest.buffer),
+            _ => chunks.push_whole(rest),
+        }
+        self.consider_bulk(slot, leg, chunk.len() as u32);
+    }
+
+    fn consider_bulk(&mut self, slot: u32, leg: usize, bytes: u32) {
         let session = &mut self.sessions[slot];
-        let bulk = is_bulk(session.intake(leg), chunk.len() as u32)
-            && session.is_plain()
-            && self.kernel.has_pipe();
+        let bulk =
+            is_bulk(session.intake(leg), bytes) && session.is_plain() && self.kernel.has_pipe();
         if bulk && session.stage == Stage::Relaying {
             session.intake(leg).mode = Mode::Switching;
             self.cancel_receive(slot, leg);
@@ -62,13 +91,13 @@ impl<K: Kernel> Worker<K> {
     /// A leg's peer may be sent to again.
     pub(in crate::worker) fn go_on_sending(&mut self, slot: u32, leg: usize) {
         if self.sessions[slot].encryption.is_some() {
-            if self.sessions[slot].is_shaking_hands(leg) {
-                self.go_on_unsealing(slot, leg);
-                return self.flush_channel(slot, leg);
-            }
             if !self.is_unsealed(slot, leg) {
-                // It waited until what TLS itself has to say was sent.
+                // It waited until what TLS itself has to say was sent. The leg may be another
+                // connection afterwards.
                 self.go_on_reading(slot, leg);
+            }
+            if self.sessions[slot].is_shaking_hands(leg) {
+                return self.flush_channel(slot, leg);
             }
         }
         match self.sessions[slot].mysql {

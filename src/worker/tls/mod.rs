@@ -118,6 +118,12 @@ impl Session {
         self.channel(leg).is_some()
     }
 
+    /// Whether the client has been told why it is not served.
+    fn is_refused(&self) -> bool {
+        let encryption = self.encryption.as_ref();
+        encryption.is_some_and(|encryption| encryption.ending.is_some())
+    }
+
     /// Whether neither leg's bytes are.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
@@ -145,7 +151,7 @@ impl Session {
             .is_some_and(|channel| channel.sealed.is_some())
     }
 
-    /// Whether a leg's peer said that it had sent everything, where it can.
+    /// Whether a leg's peer ended its sending without saying that this was everything.
     pub(super) fn was_truncated(&self, leg: usize) -> bool {
         self.channel(leg).is_some_and(|channel| channel.truncated)
     }

@@ -7,7 +7,7 @@ use super::super::session::{Sink, Stage};
 use super::super::token::Op;
 use crate::limits::{
     BUFFER_BYTES, TLS_BURST_PAUSE, TLS_FIRST_RECORD_BYTES, TLS_FIRST_RECORDS_BYTES,
-    TLS_PLAINTEXT_BYTES_MAX,
+    TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_WORTH_BYTES,
 };
 use crate::telemetry::{Reason, Who};
 
@@ -43,7 +43,7 @@ impl<K: Kernel> Worker<K> {
         let outlet = &session.leg(leg).outlet;
         let busy = outlet.sending || outlet.waiting || outlet.sink == Sink::Broken;
         let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
-        if !busy && !is_over && self.has_to_send(slot, leg) {
+        if session.is_encrypted(leg) && !busy && !is_over && self.has_to_send(slot, leg) {
             self.send_next(slot, leg);
         }
     }
@@ -96,14 +96,17 @@ impl<K: Kernel> Worker<K> {
             written += sent.written;
             target.start += sent.written as u16;
             taken += sent.taken;
-            if sent.taken == 0 {
-                break;
-            }
+            let is_full = target.len() < TLS_RECORD_WORTH_BYTES;
             if next.is_some() {
                 let chunks = &mut session.leg_mut(leg).outlet.chunks;
-                if let Some(buffer) = chunks.consume(sent.taken) {
+                if sent.taken > 0
+                    && let Some(buffer) = chunks.consume(sent.taken)
+                {
                     self.kernel.release(buffer);
                 }
+            }
+            if sent.taken == 0 || is_full {
+                break;
             }
         }
         if written == 0 {

@@ -40,8 +40,8 @@ impl<K: Kernel> Worker<K> {
         let session = &mut self.sessions[slot];
         session.memory_failures = 0;
         let channel = session.channel_mut(leg);
-        match channel.filter(|_| wanted) {
-            Some(channel) => {
+        match channel {
+            Some(channel) if wanted && channel.tls.failure().is_none() => {
                 let kernel = &mut self.kernel;
                 let merged = channel
                     .inbound
@@ -51,7 +51,7 @@ impl<K: Kernel> Worker<K> {
                 }
                 self.unseal(slot, leg);
             }
-            None => self.kernel.release(chunk.buffer),
+            _ => self.kernel.release(chunk.buffer),
         }
     }
 
@@ -135,7 +135,7 @@ impl<K: Kernel> Worker<K> {
             _ if is_new => self.connected(slot),
             _ => {}
         }
-        if has_output {
+        if has_output || is_new {
             self.flush_channel(slot, leg);
         }
         let session = &self.sessions[slot];
@@ -186,8 +186,11 @@ impl<K: Kernel> Worker<K> {
     /// Whether a leg's peer may be read from, as far as TLS is concerned.
     pub(in crate::worker) fn may_take_ciphertext(&self, slot: u32, leg: usize) -> bool {
         let session = &self.sessions[slot];
-        let takes =
-            |channel: &Channel| channel.inbound.is_empty() && channel.tls.failure().is_none();
+        // What comes from a client that was told why it is not served is dropped.
+        let takes = |channel: &Channel| {
+            let may_come = channel.tls.failure().is_none() || session.is_refused();
+            channel.inbound.is_empty() && may_come
+        };
         session.channel(leg).is_none_or(takes) && !session.is_retiring(leg)
     }
 
