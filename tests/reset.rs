@@ -4,7 +4,7 @@ mod support;
 
 use std::thread;
 
-use support::{Balancer, Config, End, Server, Tape, until};
+use support::{Balancer, Config, End, Server, Service, Tape, until};
 
 #[test]
 fn a_reset_by_the_server_reaches_the_client_after_all_bytes() {
@@ -43,6 +43,18 @@ fn a_reset_by_the_client_reaches_the_server_after_all_bytes() {
         );
     }
     balancer.wait_closed("client", "reset", 20);
+}
+
+#[test]
+fn a_reset_in_the_same_moment_as_a_question_ends_the_session_when_it_is_answered() {
+    let server = Service::echo();
+    let balancer = Balancer::start(&Config::to([server.address()]).process("workers = 1"));
+    for _ in 0..50 {
+        let client = balancer.connect();
+        client.send("question");
+        client.reset();
+    }
+    balancer.wait_closed("client", "reset", 50);
 }
 
 #[test]

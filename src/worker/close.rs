@@ -90,8 +90,11 @@ impl<K: Kernel> Worker<K> {
         }
         if session.intake(lost).source == Source::Finished {
             self.source_lost(slot, lost, reason);
-            self.advance(slot, lost);
+            return self.advance(slot, lost);
         }
+        // What it still has to say is read anew: a multishot receive that is in flight does not
+        // learn of a reset that came in the same moment as the bytes before it (Linux 6.18).
+        self.cancel_receive(slot, lost);
     }
 
     /// Watches a peer that nothing is received from: one that has finished sending while the other
