@@ -15,7 +15,7 @@ use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
 use super::session::{CLIENT, Chunks, SERVER, Session, Stage};
 use super::token::Op;
-use crate::telemetry::{Reason, TlsRecord, Who};
+use crate::telemetry::{ConnectError, Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
 use crate::tls::session::Session as Tls;
 
@@ -34,7 +34,7 @@ pub(super) struct Encryption {
     is_counted: bool,
     /// The server's connection has failed before the session could use it, and is closed when its
     /// last completion has come.
-    retiring: Option<crate::telemetry::ConnectError>,
+    retiring: Option<ConnectError>,
     /// What clients agreed on, for the log.
     pub(super) agreed: Option<Box<TlsRecord>>,
 }

@@ -2,7 +2,7 @@
 //! one before has been sent. So a peer that reads slowly holds up the encryption, too.
 
 use super::super::event_loop::Worker;
-use super::super::kernel::{Chunk, Kernel};
+use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{Sink, Stage};
 use super::super::token::Op;
 use crate::limits::{
@@ -51,7 +51,6 @@ impl<K: Kernel> Worker<K> {
     /// The ciphertext to send next to a leg's peer: what is left of the last, or a buffer of new.
     /// `None`: nothing can be sent before the handshake is done, or no buffer is left.
     fn seal(&mut self, slot: u32, leg: usize) -> Option<Chunk> {
-        let now_ms = self.now_ms();
         if let Some(chunk) = self.sessions[slot].channel(leg)?.sealed {
             return Some(chunk);
         }
@@ -59,72 +58,74 @@ impl<K: Kernel> Worker<K> {
             self.wait_for_buffer(slot, leg, Op::Send);
             return None;
         };
-        let mut target = Chunk {
+        let (sealed, bytes) = self.fill(slot, leg, buffer);
+        let session = &mut self.sessions[slot];
+        if sealed.len() > 0
+            && let Some(channel) = session.channel_mut(leg)
+        {
+            channel.sealed = Some(sealed);
+            channel.sealed_bytes = bytes;
+            return Some(sealed);
+        }
+        self.kernel.release(buffer);
+        let channel = self.sessions[slot].channel(leg)?;
+        if channel.tls.failure().is_some() {
+            self.end(slot, Who::Ringway, Reason::TlsBroken);
+        }
+        None
+    }
+
+    /// Encrypts what waits for a leg's peer into a buffer, as far as it goes. Returns the ciphertext,
+    /// and how much plaintext is in it.
+    fn fill(&mut self, slot: u32, leg: usize, buffer: BufferId) -> (Chunk, u32) {
+        let now_ms = self.now_ms();
+        let mut room = Chunk {
             buffer,
             start: 0,
             end: BUFFER_BYTES as u16,
         };
-        let (mut written, mut taken) = (0, 0);
-        let mut failure = None;
-        loop {
+        let mut bytes = 0;
+        while room.len() >= TLS_RECORD_WORTH_BYTES {
             let session = &mut self.sessions[slot];
             let next = session.leg(leg).outlet.chunks.first();
-            let channel = session.channel_mut(leg)?;
+            let Some(channel) = session.channel_mut(leg) else {
+                break;
+            };
             let record_bytes = channel.record_bytes(now_ms);
             let sent = match next {
                 Some(chunk) => {
-                    let (plain, cipher) = self.kernel.pair(chunk, target);
-                    channel.tls.send(plain, cipher, record_bytes)
+                    let (plaintext, ciphertext) = self.kernel.pair(chunk, room);
+                    channel.tls.send(plaintext, ciphertext, record_bytes)
                 }
-                None => {
-                    let cipher = self.kernel.bytes(target);
-                    session.seal_own(leg, cipher, record_bytes)
-                }
+                None => session.seal_own(leg, self.kernel.bytes(room), record_bytes),
             };
-            let session = &mut self.sessions[slot];
-            let channel = session.channel_mut(leg)?;
-            let sent = match sent {
-                Ok(sent) => sent,
-                Err(why) => {
-                    failure = Some(why);
-                    written += channel.tls.transmit(self.kernel.bytes(target));
-                    break;
-                }
+            let Some(channel) = session.channel_mut(leg) else {
+                break;
             };
-            channel.burst_bytes = channel.burst_bytes.saturating_add(sent.taken as u32);
-            channel.sealed_ms = now_ms;
-            written += sent.written;
-            target.start += sent.written as u16;
-            taken += sent.taken;
-            let is_full = target.len() < TLS_RECORD_WORTH_BYTES;
+            let Ok(sent) = sent else {
+                // What is left is the alert that tells the peer.
+                room.start += channel.tls.transmit(self.kernel.bytes(room)) as u16;
+                break;
+            };
+            channel.sealed_now(sent.taken as u32, now_ms);
+            room.start += sent.written as u16;
+            bytes += sent.taken as u32;
+            if sent.taken == 0 {
+                break;
+            }
             if next.is_some() {
                 let chunks = &mut session.leg_mut(leg).outlet.chunks;
-                if sent.taken > 0
-                    && let Some(buffer) = chunks.consume(sent.taken)
-                {
+                if let Some(buffer) = chunks.consume(sent.taken) {
                     self.kernel.release(buffer);
                 }
             }
-            if sent.taken == 0 || is_full {
-                break;
-            }
-        }
-        if written == 0 {
-            self.kernel.release(buffer);
-            if failure.is_some() {
-                self.end(slot, Who::Ringway, Reason::TlsBroken);
-            }
-            return None;
         }
         let sealed = Chunk {
             buffer,
             start: 0,
-            end: written as u16,
+            end: room.start,
         };
-        let channel = self.sessions[slot].channel_mut(leg)?;
-        channel.sealed = Some(sealed);
-        channel.sealed_bytes = taken as u32;
-        Some(sealed)
+        (sealed, bytes)
     }
 
     /// The first `sent` bytes of a leg's ciphertext have been sent.
@@ -175,6 +176,12 @@ impl<K: Kernel> Worker<K> {
 }
 
 impl super::Channel {
+    /// So much plaintext has been encrypted.
+    fn sealed_now(&mut self, bytes: u32, now_ms: u64) {
+        self.burst_bytes = self.burst_bytes.saturating_add(bytes);
+        self.sealed_ms = now_ms;
+    }
+
     /// How much plaintext goes into a record now. A peer can use none of a record before it has all
     /// of it, so the first ones after a pause are short: a page's head arrives a round trip earlier
     /// on a slow line. Bulk goes in records as long as they can be.

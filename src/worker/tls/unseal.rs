@@ -2,7 +2,7 @@
 
 use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
-use super::super::session::{CLIENT, Receive, Source, Stage};
+use super::super::session::{CLIENT, Source, Stage};
 use super::super::token::Op;
 use super::Channel;
 use crate::limits::BUFFER_BYTES;
@@ -177,9 +177,7 @@ impl<K: Kernel> Worker<K> {
             };
         }
         self.flush_channel(slot, leg);
-        if self.sessions[slot].leg(leg).intake.receive == Receive::Armed {
-            self.cancel_receive(slot, leg);
-        }
+        self.cancel_receive(slot, leg);
         self.receive_failed(slot, leg, Reason::TlsBroken);
     }
 
