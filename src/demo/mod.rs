@@ -7,9 +7,10 @@ mod web;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use nix::sys::resource::{Resource, getrlimit};
+use socket2::{Domain, Socket, Type};
 
 use crate::config::{Config, ListenerTls, ListenerTlsMode};
 use crate::control;
@@ -66,7 +67,8 @@ pub fn run(options: Options) -> Result<(), control::Error> {
         options.admin_port,
         options.mysql_port,
     ];
-    let found @ [balancer, https, admin, mysql] = free_ports(wanted)?;
+    let held = hold_ports(&wanted)?;
+    let [balancer, https, admin, mysql] = [0, 1, 2, 3].map(|index: usize| held[index].address);
     let scene = Scene {
         balancer,
         https,
@@ -80,10 +82,11 @@ pub fn run(options: Options) -> Result<(), control::Error> {
     let config = with_own_certificate(&scene.config());
     // Standard output may be closed; the demo goes on.
     let mut out = io::stdout();
-    for (wanted, got) in wanted.into_iter().zip(found) {
+    for (wanted, held) in wanted.into_iter().zip(&held) {
+        let got = held.address.port();
         // 0 leaves the choice to the kernel: that is not a port that somebody could have.
-        if wanted != 0 && got.port() != wanted {
-            let _ = writeln!(out, "Port {wanted} is taken; it is {} instead.", got.port());
+        if wanted != 0 && got != wanted {
+            let _ = writeln!(out, "Port {wanted} is taken; it is {got} instead.");
         }
     }
     let _ = write!(out, "{scene}");
@@ -105,33 +108,55 @@ fn with_own_certificate(text: &str) -> Config {
     config
 }
 
-/// A free port for each wanted one. Each is held until all are found, or one could be found twice.
-fn free_ports<const N: usize>(wanted: [u16; N]) -> Result<[SocketAddr; N], control::Error> {
-    let mut held = Vec::with_capacity(N);
-    let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
-    for (wanted, found) in wanted.into_iter().zip(&mut found) {
-        let listener = listen_near(wanted)?;
-        let address = listener.local_addr();
-        *found = address.map_err(|cause| cannot_open("cannot listen", cause))?;
-        held.push(listener);
-    }
-    Ok(found)
+/// A port that was free, and stays out of the kernel's choice for others as long as this lives:
+/// between now and the balancer's own `listen`, somebody's port 0 could be the same.
+///
+/// It is bound and not listened on, so it is in the way of nobody who, like the balancer, binds
+/// with `SO_REUSEADDR`: socket(7).
+struct HeldPort {
+    address: SocketAddr,
+    _socket: Socket,
 }
 
-/// On the wanted port of the loopback address, or the next one that nobody has.
-fn listen_near(wanted: u16) -> Result<TcpListener, control::Error> {
-    let last = wanted.saturating_add(PORTS_TRIED);
-    let mut cause = io::Error::from(io::ErrorKind::AddrInUse);
-    for port in wanted..=last {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => cause = error,
-        }
+impl HeldPort {
+    /// # Errors
+    /// When somebody listens there.
+    fn new(port: u16) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        let address = socket.local_addr()?.as_socket();
+        Ok(Self {
+            address: address.expect("a socket of IPv4 has an address of IPv4"),
+            _socket: socket,
+        })
     }
-    Err(cannot_open(
-        &format!("cannot listen on 127.0.0.1:{wanted} to {last}"),
-        cause,
-    ))
+
+    /// The wanted port of the loopback address, or the next one that nobody has, these included.
+    fn near(wanted: u16, held: &[Self]) -> Result<Self, control::Error> {
+        let last = wanted.saturating_add(PORTS_TRIED);
+        let mut cause = io::Error::from(io::ErrorKind::AddrInUse);
+        let is_held = |port| held.iter().any(|held| held.address.port() == port);
+        for port in (wanted..=last).filter(|&port| !is_held(port)) {
+            match Self::new(port) {
+                Ok(port) => return Ok(port),
+                Err(error) => cause = error,
+            }
+        }
+        Err(cannot_open(
+            &format!("cannot listen on 127.0.0.1:{wanted} to {last}"),
+            cause,
+        ))
+    }
+}
+
+/// A free port for each wanted one, no two the same.
+fn hold_ports(wanted: &[u16]) -> Result<Vec<HeldPort>, control::Error> {
+    let mut held = Vec::with_capacity(wanted.len());
+    for &wanted in wanted {
+        held.push(HeldPort::near(wanted, &held)?);
+    }
+    Ok(held)
 }
 
 /// How many sessions there may be, so that the web servers have a descriptor for each as well.
@@ -317,6 +342,8 @@ fn write_aligned(f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
     use crate::config::Role;
 
@@ -358,8 +385,8 @@ mod tests {
     fn a_port_that_is_taken_is_passed_over() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let [found] = free_ports([port]).unwrap();
-        assert_ne!(found.port(), port);
+        let held = HeldPort::near(port, &[]).unwrap();
+        assert_ne!(held.address.port(), port);
     }
 
     #[test]
@@ -368,8 +395,14 @@ mod tests {
         let port = free.local_addr().unwrap().port();
         drop(free);
         for wanted in [port, 0] {
-            let [first, second] = free_ports([wanted; 2]).unwrap();
-            assert_ne!(first, second);
+            let held = hold_ports(&[wanted; 2]).unwrap();
+            assert_ne!(held[0].address, held[1].address);
         }
+    }
+
+    #[test]
+    fn a_held_port_can_be_listened_on() {
+        let held = HeldPort::new(0).unwrap();
+        TcpListener::bind(held.address).unwrap();
     }
 }
