@@ -12,12 +12,22 @@ pub const BUFFER_BYTES: u32 = 16 * 1024;
 pub const RING_BUFFERS: u16 = 1024;
 
 /// Buffers offered in a turn until one has been seen to need more. Few, because the kernel takes
-/// them in turn: 2 MiB stay in the second-level cache of a core.
-pub const BUFFERS_OFFERED_AT_FIRST: usize = 128;
+/// them in turn: 512 KiB stay in the second-level cache of most cores.
+pub const BUFFERS_OFFERED_AT_FIRST: usize = 32;
 
-/// Receive buffers of one worker at most: what ids of 16 bits can name. Address space, not memory:
-/// a buffer costs a page once it has been used.
-pub const BUFFERS_MAX: usize = 1 << 16;
+/// Receive buffers of one worker at most: what ids of 16 bits can name beside the wide ones. Address
+/// space, not memory: a buffer costs a page once it has been used.
+pub const BUFFERS_MAX: usize = (1 << 16) - WIDE_BUFFERS;
+
+/// Bytes of a wide buffer, which ciphertext is sent from: room for three whole buffers of plaintext
+/// as three whole records, which is what one receive brings at most. In buffers of the ordinary
+/// size each record leaves a stub of a second one behind, and every send wakes the peer: a MiB
+/// cost a fifth more.
+pub const WIDE_BUFFER_BYTES: u32 = 3 * (BUFFER_BYTES + 32);
+
+/// Wide buffers of one worker: as many as sends of a turn. More are wanted only where peers do not
+/// read, and sends to these make do with an ordinary buffer.
+pub const WIDE_BUFFERS: usize = RING_BUFFERS as usize;
 
 /// Buffers one session can hold while neither side reads: what [`RECEIVE_CAP_BYTES`] and one
 /// buffer of overshoot fill, twice.
@@ -380,7 +390,10 @@ const _: () = assert!(
     RING_BUFFERS.is_power_of_two(),
     "a provided-buffer ring's size"
 );
-const _: () = assert!(BUFFER_BYTES < 1 << 16, "chunk offsets are 16 bits wide");
+const _: () = assert!(
+    BUFFER_BYTES < WIDE_BUFFER_BYTES && WIDE_BUFFER_BYTES < 1 << 16,
+    "chunk offsets are 16 bits wide"
+);
 const _: () = assert!(BUFFERS_OFFERED_AT_FIRST <= RING_BUFFERS as usize);
 const _: () = assert!(
     CHUNKS_PER_DIRECTION <= RING_BUFFERS as usize / 8,

@@ -4,13 +4,17 @@
 //! corrupted stream.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
 use super::kernel::{BufferId, Chunk};
-use crate::limits::{BUFFER_BYTES, BUFFERS_MAX, BUFFERS_OFFERED_AT_FIRST, RING_BUFFERS};
+use crate::limits::{
+    BUFFER_BYTES, BUFFERS_MAX, BUFFERS_OFFERED_AT_FIRST, RING_BUFFERS, WIDE_BUFFER_BYTES,
+    WIDE_BUFFERS,
+};
 
 /// Buffers, and the ring that offers some of them to the kernel. Neither moves while it lives.
 ///
@@ -20,10 +24,15 @@ use crate::limits::{BUFFER_BYTES, BUFFERS_MAX, BUFFERS_OFFERED_AT_FIRST, RING_BU
 /// and no further.
 pub(super) struct Buffers {
     memory: Pages,
+    /// How many buffers are in `memory`. The ids that follow theirs are the wide ones'.
+    count: usize,
+    wide_memory: Pages,
     ring: Pages,
     tail: u16,
     /// Not offered and not held. Ids never used lie at the bottom.
     idle: Vec<BufferId>,
+    /// Wide ones that are not held. They are never offered.
+    idle_wide: Vec<BufferId>,
     /// Offered and not yet used by the kernel.
     offered: usize,
     /// How many are to be offered at the start of a turn.
@@ -42,12 +51,15 @@ impl Buffers {
         let count = count.clamp(2 * usize::from(RING_BUFFERS), BUFFERS_MAX);
         Ok(Self {
             memory: Pages::zeroed(count * BUFFER_BYTES as usize)?,
+            count,
+            wide_memory: Pages::zeroed(WIDE_BUFFERS * WIDE_BUFFER_BYTES as usize)?,
             ring: Pages::zeroed(usize::from(RING_BUFFERS) * size_of::<BufRingEntry>())?,
             tail: 0,
-            idle: (0..count).rev().map(|id| BufferId(id as u16)).collect(),
+            idle: ids(0..count),
+            idle_wide: ids(count..count + WIDE_BUFFERS),
             offered: 0,
             target: BUFFERS_OFFERED_AT_FIRST,
-            available: vec![!0; count.div_ceil(64)].into(),
+            available: vec![!0; (count + WIDE_BUFFERS).div_ceil(64)].into(),
         })
     }
 
@@ -71,9 +83,44 @@ impl Buffers {
     /// A buffer that is not on offer: it is held until released.
     pub(super) fn take_idle(&mut self) -> Option<BufferId> {
         let id = self.idle.pop()?;
+        self.hold(id);
+        Some(id)
+    }
+
+    /// A wide buffer: it is held until released.
+    pub(super) fn take_wide(&mut self) -> Option<BufferId> {
+        let id = self.idle_wide.pop()?;
+        self.hold(id);
+        Some(id)
+    }
+
+    fn hold(&mut self, id: BufferId) {
         let (word, bit) = bit(id);
         self.available[word] &= !bit;
-        Some(id)
+    }
+
+    /// All of a buffer.
+    #[inline]
+    pub(super) fn whole(&self, id: BufferId) -> Chunk {
+        Chunk {
+            buffer: id,
+            start: 0,
+            end: self.bytes_of(id) as u16,
+        }
+    }
+
+    #[inline]
+    fn is_wide(&self, id: BufferId) -> bool {
+        usize::from(id.0) >= self.count
+    }
+
+    #[inline]
+    fn bytes_of(&self, id: BufferId) -> u32 {
+        if self.is_wide(id) {
+            WIDE_BUFFER_BYTES
+        } else {
+            BUFFER_BYTES
+        }
     }
 
     /// Takes a held buffer back.
@@ -82,7 +129,11 @@ impl Buffers {
         let (word, bit) = bit(id);
         assert!(self.available[word] & bit == 0, "a buffer is released once");
         self.available[word] |= bit;
-        self.idle.push(id);
+        if self.is_wide(id) {
+            self.idle_wide.push(id);
+        } else {
+            self.idle.push(id);
+        }
     }
 
     /// Buffers that no session holds.
@@ -135,7 +186,7 @@ impl Buffers {
     /// The bytes of a chunk.
     pub(super) fn bytes(&self, chunk: Chunk) -> &[u8] {
         let address = self.address(chunk.buffer, chunk.start);
-        assert!(u32::from(chunk.end) <= BUFFER_BYTES);
+        assert!(u32::from(chunk.end) <= self.bytes_of(chunk.buffer));
         // SAFETY: the range lies in one buffer (checked above, and by how chunks are made), which a
         // session holds, so the kernel does not write to it and nobody appends while this borrows.
         unsafe { std::slice::from_raw_parts(address, chunk.len()) }
@@ -170,7 +221,7 @@ impl Buffers {
             self.available[word] & bit == 0,
             "only a held buffer is written"
         );
-        assert!(chunk.start <= chunk.end && u32::from(chunk.end) <= BUFFER_BYTES);
+        assert!(chunk.start <= chunk.end && u32::from(chunk.end) <= self.bytes_of(chunk.buffer));
         self.address(chunk.buffer, chunk.start)
     }
 
@@ -178,7 +229,7 @@ impl Buffers {
     pub(super) fn append(&mut self, to: Chunk, from: Chunk) -> Chunk {
         let len = from.len();
         assert!(
-            usize::from(to.end) + len <= BUFFER_BYTES as usize,
+            usize::from(to.end) + len <= self.bytes_of(to.buffer) as usize,
             "the tail has the room"
         );
         assert_ne!(to.buffer, from.buffer);
@@ -196,11 +247,20 @@ impl Buffers {
 
     #[inline]
     fn address(&self, id: BufferId, offset: u16) -> *mut u8 {
-        let bytes = usize::from(id.0) * BUFFER_BYTES as usize + usize::from(offset);
-        assert!(u32::from(offset) <= BUFFER_BYTES && bytes <= self.memory.bytes);
+        let (memory, index) = match usize::from(id.0).checked_sub(self.count) {
+            None => (&self.memory, usize::from(id.0)),
+            Some(index) => (&self.wide_memory, index),
+        };
+        let bytes = index * self.bytes_of(id) as usize + usize::from(offset);
+        assert!(u32::from(offset) <= self.bytes_of(id) && bytes <= memory.bytes);
         // SAFETY: id and offset are in range, so this stays in (or one past) the memory's pages.
-        unsafe { self.memory.base.as_ptr().add(bytes) }
+        unsafe { memory.base.as_ptr().add(bytes) }
     }
+}
+
+/// The lowest one is taken first.
+fn ids(range: Range<usize>) -> Vec<BufferId> {
+    range.rev().map(|id| BufferId(id as u16)).collect()
 }
 
 fn bit(id: BufferId) -> (usize, u64) {
@@ -233,5 +293,39 @@ impl Drop for Pages {
         // SAFETY: mapped in `zeroed` with this length; the ring that pointed here is closed before
         // its `Buffers` is dropped (see `Uring`).
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_buffers_share_nothing_with_each_other_or_with_ordinary_ones() {
+        let mut buffers = Buffers::new(0).unwrap();
+        let wide: Vec<_> = std::iter::from_fn(|| buffers.take_wide()).collect();
+        assert_eq!(wide.len(), WIDE_BUFFERS);
+        let ordinary: Vec<_> = std::iter::from_fn(|| buffers.take_idle()).collect();
+        let all: Vec<_> = wide.iter().chain(&ordinary).copied().collect();
+        for &id in &all {
+            let whole = buffers.whole(id);
+            let bytes = buffers.bytes_mut(whole);
+            let [low, high] = id.0.to_le_bytes();
+            (bytes[0], bytes[1]) = (low, high);
+            *bytes.last_mut().unwrap() = !low;
+        }
+        for &id in &all {
+            let bytes = buffers.bytes(buffers.whole(id));
+            let [low, high] = id.0.to_le_bytes();
+            assert_eq!((bytes[0], bytes[1]), (low, high));
+            assert_eq!(bytes.last(), Some(&!low));
+        }
+        for &id in &all {
+            buffers.release(id);
+        }
+        let last = *wide.last().unwrap();
+        assert_eq!(buffers.whole(last).len(), WIDE_BUFFER_BYTES as usize);
+        assert_eq!(buffers.take_wide(), Some(last));
+        assert_eq!(buffers.left(), ordinary.len());
     }
 }

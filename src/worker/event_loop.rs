@@ -43,6 +43,8 @@ pub(crate) struct Worker<K> {
     pub(super) orders: Vec<Order>,
     /// Receives that found no buffer, in order: they go on when one is given back.
     pub(super) starved: VecDeque<Token>,
+    /// Peers with TLS that are to be sent to at the end of the turn, each once.
+    pub(super) unsealed: VecDeque<Token>,
     /// What failed for want of memory or descriptors, in order.
     postponed: VecDeque<Token>,
     /// When that is tried again.
@@ -88,6 +90,7 @@ impl<K: Kernel> Worker<K> {
             statements_pushed: false,
             orders: Vec::new(),
             starved: VecDeque::new(),
+            unsealed: VecDeque::new(),
             postponed: VecDeque::new(),
             postponed_until_ms: 0,
             first_served: 0,
@@ -140,6 +143,7 @@ impl<K: Kernel> Worker<K> {
         self.take_up_postponed();
         self.fire_timers();
         self.admit_handshakes();
+        self.seal_queued();
         self.show_gauges();
         if std::mem::take(&mut self.records_pushed) {
             self.shared.records.flush();
@@ -204,6 +208,12 @@ impl<K: Kernel> Worker<K> {
             Op::Cancel => self.on_cancelled(slot, token.leg()),
             Op::Accept | Op::CancelAccept | Op::Wake => {}
         }
+        self.settle_parts(slot);
+    }
+
+    /// Frees what has come to rest: a connection of a session, or the session.
+    #[inline]
+    pub(super) fn settle_parts(&mut self, slot: u32) {
         if self.sessions[slot].mysql.is_some() {
             self.settle_legs(slot);
         }

@@ -144,6 +144,13 @@ pub(crate) trait Kernel {
     /// A buffer of the pool for bytes of the worker's own. `None`: all are in use or on offer.
     fn take_buffer(&mut self) -> Option<BufferId>;
 
+    /// A buffer of [`WIDE_BUFFER_BYTES`](crate::limits::WIDE_BUFFER_BYTES) for bytes of the worker's
+    /// own. `None`: all are in use.
+    fn take_wide_buffer(&mut self) -> Option<BufferId>;
+
+    /// All of a buffer.
+    fn whole(&self, buffer: BufferId) -> Chunk;
+
     /// The bytes of two chunks that do not share any, under the conditions of [`Kernel::bytes`].
     fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]);
 

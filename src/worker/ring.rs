@@ -379,6 +379,14 @@ impl Kernel for Uring {
         self.buffers.take_idle()
     }
 
+    fn take_wide_buffer(&mut self) -> Option<BufferId> {
+        self.buffers.take_wide()
+    }
+
+    fn whole(&self, buffer: BufferId) -> Chunk {
+        self.buffers.whole(buffer)
+    }
+
     fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]) {
         self.buffers.pair_mut(first, second)
     }

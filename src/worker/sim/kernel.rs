@@ -533,6 +533,18 @@ impl Kernel for SimKernel<'_> {
         self.free.pop()
     }
 
+    fn take_wide_buffer(&mut self) -> Option<BufferId> {
+        None
+    }
+
+    fn whole(&self, buffer: BufferId) -> Chunk {
+        Chunk {
+            buffer,
+            start: 0,
+            end: BUFFER_BYTES as u16,
+        }
+    }
+
     fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]) {
         let ids = [first.buffer, second.buffer].map(|buffer| usize::from(buffer.0));
         let [one, other] = self.memory.get_disjoint_mut(ids).expect("two buffers");

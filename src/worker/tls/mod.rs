@@ -52,6 +52,8 @@ struct Channel {
     burst_bytes: u32,
     /// When the last of them were.
     sealed_ms: u64,
+    /// Whether it is to be sent to at the end of the turn.
+    is_queued: bool,
     /// What waits for a buffer of its own, to decrypt and to encrypt.
     starved: [bool; 2],
     /// Whether the handshake is done, and the leg's user knows.
@@ -71,6 +73,7 @@ impl Channel {
             sealed_bytes: 0,
             burst_bytes: 0,
             sealed_ms: 0,
+            is_queued: false,
             starved: [false; 2],
             is_ready: false,
             truncated: false,

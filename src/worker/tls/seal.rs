@@ -1,5 +1,6 @@
-//! What goes to a peer: plaintext that waits to be sent is encrypted, a buffer at a time, when the
-//! one before has been sent. So a peer that reads slowly holds up the encryption, too.
+//! What goes to a peer: plaintext that waits to be sent is encrypted at the end of a turn, a wide
+//! buffer at a time, when the one before has been sent. So a peer that reads slowly holds up the
+//! encryption, too.
 
 use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
@@ -7,9 +8,15 @@ use super::super::session::{Sink, Stage};
 use super::super::token::Op;
 use crate::limits::{
     BUFFER_BYTES, TLS_BURST_PAUSE, TLS_FIRST_RECORD_BYTES, TLS_FIRST_RECORDS_BYTES,
-    TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_WORTH_BYTES,
+    TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_WORTH_BYTES, WIDE_BUFFER_BYTES,
 };
 use crate::telemetry::{Reason, Who};
+use crate::tls::session::RECORD_OVERHEAD_BYTES;
+
+const _: () = assert!(
+    WIDE_BUFFER_BYTES as usize >= 3 * (BUFFER_BYTES as usize + RECORD_OVERHEAD_BYTES),
+    "three whole buffers of plaintext fit in a wide one of ciphertext"
+);
 
 impl<K: Kernel> Worker<K> {
     /// Whether there is something to send to a leg's peer.
@@ -23,38 +30,60 @@ impl<K: Kernel> Worker<K> {
         channel.is_some_and(|channel| channel.sealed.is_some() || channel.tls.has_output())
     }
 
-    /// Sends what comes next to a leg's peer.
+    /// Sends what comes next to a leg's peer. What is to be encrypted waits for the end of the turn,
+    /// and for what else comes in it: three records in one send cost less than in three.
     #[inline]
     pub(in crate::worker) fn send_next(&mut self, slot: u32, leg: usize) {
-        let session = &self.sessions[slot];
-        let next = if session.is_encrypted(leg) {
-            self.seal(slot, leg)
-        } else {
-            session.leg(leg).outlet.chunks.first()
-        };
-        if let Some(chunk) = next {
+        let session = &mut self.sessions[slot];
+        if let Some(channel) = session.channel_mut(leg) {
+            if !std::mem::replace(&mut channel.is_queued, true) {
+                let token = self.sessions.token(Op::Send, leg, slot);
+                self.unsealed.push_back(token);
+            }
+        } else if let Some(chunk) = session.leg(leg).outlet.chunks.first() {
             self.send_chunk(slot, leg, chunk);
         }
     }
 
-    /// Sends what TLS has to say to a leg's peer, if nothing is being sent to it.
+    /// Encrypts and sends what has waited for the end of the turn.
+    pub(in crate::worker) fn seal_queued(&mut self) {
+        while let Some(token) = self.unsealed.pop_front() {
+            let Some(slot) = self.sessions.slot_of(token) else {
+                continue;
+            };
+            if let Some(channel) = self.sessions[slot].channel_mut(token.leg()) {
+                channel.is_queued = false;
+                self.flush_channel(slot, token.leg());
+                self.settle_parts(slot);
+            }
+        }
+    }
+
+    /// Sends what there is to a leg's peer with TLS, if nothing is being sent to it.
     pub(in crate::worker) fn flush_channel(&mut self, slot: u32, leg: usize) {
         let session = &self.sessions[slot];
         let outlet = &session.leg(leg).outlet;
         let busy = outlet.sending || outlet.waiting || outlet.sink == Sink::Broken;
         let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
-        if session.is_encrypted(leg) && !busy && !is_over && self.has_to_send(slot, leg) {
-            self.send_next(slot, leg);
+        if session.is_encrypted(leg)
+            && !busy
+            && !is_over
+            && self.has_to_send(slot, leg)
+            && let Some(chunk) = self.seal(slot, leg)
+        {
+            self.send_chunk(slot, leg, chunk);
         }
     }
 
-    /// The ciphertext to send next to a leg's peer: what is left of the last, or a buffer of new.
-    /// `None`: nothing can be sent before the handshake is done, or no buffer is left.
+    /// The ciphertext to send next to a leg's peer: what is left of the last, or a buffer of new; a
+    /// wide one, as long as there are some. `None`: nothing can be sent before the handshake is
+    /// done, or no buffer is left.
     fn seal(&mut self, slot: u32, leg: usize) -> Option<Chunk> {
         if let Some(chunk) = self.sessions[slot].channel(leg)?.sealed {
             return Some(chunk);
         }
-        let Some(buffer) = self.kernel.take_buffer() else {
+        let kernel = &mut self.kernel;
+        let Some(buffer) = kernel.take_wide_buffer().or_else(|| kernel.take_buffer()) else {
             self.wait_for_buffer(slot, leg, Op::Send);
             return None;
         };
@@ -79,11 +108,7 @@ impl<K: Kernel> Worker<K> {
     /// and how much plaintext is in it.
     fn fill(&mut self, slot: u32, leg: usize, buffer: BufferId) -> (Chunk, u32) {
         let now_ms = self.now_ms();
-        let mut room = Chunk {
-            buffer,
-            start: 0,
-            end: BUFFER_BYTES as u16,
-        };
+        let mut room = self.kernel.whole(buffer);
         let mut bytes = 0;
         while room.len() >= TLS_RECORD_WORTH_BYTES {
             let session = &mut self.sessions[slot];
