@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustls::crypto::CipherSuiteCommon;
 use rustls::pki_types::UnixTime;
 use rustls::server::Acceptor;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite, Tls13CipherSuite};
 
 use crate::limits::{
     HELD_CIPHERTEXT_BYTES_MAX, PENDING_OUTPUT_BYTES, TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_BYTES_MAX,
@@ -37,6 +38,28 @@ impl TimeProvider for Stopped {
     fn current_time(&self) -> Option<UnixTime> {
         Some(self.0)
     }
+}
+
+/// Records under a key of [`suites_with_short_lived_keys`].
+pub const RECORDS_PER_KEY: u64 = 12;
+
+/// TLS 1.3 with keys that are renewed every few records (RFC 8446, section 4.6.3) instead of every
+/// few million. Made once and never freed, as suites are.
+pub fn suites_with_short_lived_keys() -> Vec<SupportedCipherSuite> {
+    let short_lived = |suite: &Tls13CipherSuite| {
+        let common = CipherSuiteCommon {
+            confidentiality_limit: RECORDS_PER_KEY,
+            ..suite.common
+        };
+        let suite = Tls13CipherSuite { common, ..*suite };
+        SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
+    };
+    let suites = provider().cipher_suites;
+    suites
+        .iter()
+        .filter_map(|suite| suite.tls13())
+        .map(short_lived)
+        .collect()
 }
 
 /// The verdict on bytes that arrive in pieces of these sizes, over and over.
@@ -266,7 +289,7 @@ static CONFIGS: LazyLock<[(Arc<ServerConfig>, Arc<ClientConfig>); 2]> = LazyLock
             tickets: Some((keys, "fuzz".into())),
         };
         if min_version == MinVersion::Tls12 {
-            let old = |suite: &&rustls::SupportedCipherSuite| suite.tls13().is_none();
+            let old = |suite: &&SupportedCipherSuite| suite.tls13().is_none();
             let suites = provider().cipher_suites;
             common.cipher_suites = suites
                 .iter()

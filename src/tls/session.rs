@@ -37,9 +37,6 @@ const HEADER_BYTES: usize = 5;
 /// TLS 1.3's content type, and a tag of 16.
 pub const RECORD_OVERHEAD_BYTES: usize = HEADER_BYTES + 8 + 16;
 
-/// The record of a close_notify: an alert has two bytes.
-const CLOSE_NOTIFY_BYTES_MAX: usize = RECORD_OVERHEAD_BYTES + 2;
-
 /// A TLS connection of either side.
 ///
 /// After each call the caller sends what [`Session::transmit`] has to give.
@@ -686,12 +683,15 @@ fn respond<Data>(
             }
         }
         (ConnectionState::WriteTraffic(mut traffic), Job::Close) => {
-            let mut record = [0; CLOSE_NOTIFY_BYTES_MAX];
-            match traffic.queue_close_notify(&mut record) {
-                Ok(count) => {
-                    output.extend_from_slice(record.get(..count).unwrap_or_default());
-                    Ok(Step::Wrote(count))
-                }
+            // A key update may have to go first.
+            let required = match traffic.queue_close_notify(&mut []) {
+                Err(EncryptError::InsufficientSize(size)) => size.required_size,
+                _ => 0,
+            };
+            let start = output.len();
+            output.resize(start.saturating_add(required), 0);
+            match traffic.queue_close_notify(output.get_mut(start..).unwrap_or_default()) {
+                Ok(count) => Ok(Step::Wrote(count)),
                 Err(error) => Err(Failure::Ours(error.to_string())),
             }
         }

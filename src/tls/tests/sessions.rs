@@ -1,8 +1,8 @@
 //! One connection, whatever is done to its bytes.
 
-use super::support::{configs, connected, old_configs};
+use super::support::{configs, connected, old_configs, renewing_configs};
 use crate::limits::TLS_PLAINTEXT_BYTES_MAX;
-use crate::tls::fuzzing::{Pair, Side, Towards, plaintext};
+use crate::tls::fuzzing::{Pair, RECORDS_PER_KEY, Side, Towards, plaintext};
 use crate::tls::session::{Ending, Failure, RECORD_OVERHEAD_BYTES};
 
 /// Both versions.
@@ -274,6 +274,20 @@ fn each_side_ends_by_itself_and_the_other_may_go_on() {
         assert_eq!(pair.client.session.ending(), Ending::Clean);
         assert!(pair.client.session.is_idle() && pair.server.session.is_idle());
     }
+}
+
+#[test]
+fn an_end_goes_out_behind_the_key_update_that_the_peer_has_asked_for() {
+    let mut pair = connected(&renewing_configs());
+    let request = plaintext(100 * 2 * RECORDS_PER_KEY as usize);
+    assert_eq!(pair.client.send(&request, 100, 1000), request.len());
+    pair.settle(usize::MAX, 1000);
+    pair.server.session.close();
+    pair.server.flush();
+    pair.settle(usize::MAX, 1000);
+    assert_eq!(pair.server.session.failure(), None);
+    assert_eq!(pair.client.session.ending(), Ending::Clean);
+    assert!(pair.server.received == request);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::tls::certificates::{Certificate, CertificateSet, File};
 use crate::tls::config::{
     ClientCertificates, ClientOptions, Common, ServerCheck, ServerOptions, Trust, provider,
 };
-use crate::tls::fuzzing::{NOW, Pair, Stopped};
+use crate::tls::fuzzing::{NOW, Pair, Stopped, suites_with_short_lived_keys};
 use crate::tls::tickets::TicketKeys;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -171,6 +171,20 @@ pub(super) fn old_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let mut client = client_options(&authority);
     only_tls12(&mut client.common);
     (server.build().unwrap(), client.build().unwrap())
+}
+
+/// The same with a client that renews its keys every few records.
+pub(super) fn renewing_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let authority = Authority::new("tests");
+    let server = server_options(vec![authority.issue(&["a.example"]).read()]);
+    let mut provider = provider();
+    provider.cipher_suites = suites_with_short_lived_keys();
+    let client = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(Stopped(NOW)))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(authority.trust().roots)
+        .with_no_client_auth();
+    (server.build().unwrap(), Arc::new(client))
 }
 
 pub(super) fn only_tls12(common: &mut Common) {
