@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::event_loop::Worker;
 use super::super::kernel::{Chunk, Kernel};
-use super::super::session::{CLIENT, Stage};
+use super::super::session::{CLIENT, Sink, Stage};
 use super::{Channel, Encryption};
 use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
 use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
@@ -173,12 +173,12 @@ impl<K: Kernel> Worker<K> {
     /// TLS with the client has failed before it began.
     pub(super) fn client_handshake_failed(&mut self, slot: u32, failure: &Failure) {
         let session = &mut self.sessions[slot];
-        let sending = session.leg(CLIENT).outlet.sending;
         let mut alert = [0; 64];
         let mut len = 0;
         // Behind a flight that the client has not taken it would be no alert.
+        let is_amid_flight = session.has_sealed(CLIENT);
         if let Some(channel) = session.channel_mut(CLIENT)
-            && !sending
+            && !is_amid_flight
         {
             len = channel.tls.transmit(&mut alert);
         }
@@ -211,13 +211,19 @@ impl<K: Kernel> Worker<K> {
             let _ = self.kernel.send_bytes(session.legs[CLIENT].socket, words);
             return self.client_lost(slot, reason);
         }
+        if session.has_sealed(CLIENT) {
+            // It does not take what it was sent before, either.
+            return self.end(slot, who, reason);
+        }
         session.set_end(who, reason);
         session.deadline_ms = now_ms + session.route.timeouts.reset_linger_ms;
         if let Some(encryption) = &mut session.encryption {
             encryption.hello = None;
             encryption.ending = Some((who, reason));
         }
-        let socket = session.legs[CLIENT].socket;
+        let client = &mut session.legs[CLIENT];
+        client.outlet.sink = Sink::Finished;
+        let socket = client.socket;
         // On a connection that has hardly been used there is room. Should it fail, nobody reads.
         let _ = self.kernel.send_bytes(socket, words);
         self.kernel.finish_sending(socket);

@@ -6,6 +6,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{Sink, Stage};
 use super::super::token::Op;
+use super::Channel;
 use crate::limits::{
     BUFFER_BYTES, TLS_BURST_PAUSE, TLS_FIRST_RECORD_BYTES, TLS_FIRST_RECORDS_BYTES,
     TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_WORTH_BYTES, WIDE_BUFFER_BYTES,
@@ -26,8 +27,10 @@ impl<K: Kernel> Worker<K> {
         if !session.leg(leg).outlet.chunks.is_empty() || session.has_own(leg) {
             return true;
         }
-        let channel = session.channel(leg);
-        channel.is_some_and(|channel| channel.sealed.is_some() || channel.tls.has_output())
+        // Behind a FIN even TLS has nothing to say.
+        let is_open = session.leg(leg).outlet.sink == Sink::Open;
+        let has_more = |tls: &Channel| tls.sealed.is_some() || is_open && tls.tls.has_output();
+        session.channel(leg).is_some_and(has_more)
     }
 
     /// Sends what comes next to a leg's peer. What is to be encrypted waits for the end of the turn,
@@ -200,7 +203,7 @@ impl<K: Kernel> Worker<K> {
     }
 }
 
-impl super::Channel {
+impl Channel {
     /// So much plaintext has been encrypted.
     fn sealed_now(&mut self, bytes: u32, now_ms: u64) {
         self.burst_bytes = self.burst_bytes.saturating_add(bytes);
