@@ -5,6 +5,7 @@ use super::close::peer_error;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Completion, Interest, Kernel};
 use super::session::{CLIENT, IN, OUT, Receive, SERVER, Sink, Source, Stage};
+use super::tls::Ended;
 use super::token::Op;
 use crate::limits::MEMORY_FAILURES_MAX;
 use crate::telemetry::{Reason, Who};
@@ -91,7 +92,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// A leg's peer has sent FIN.
-    fn stream_ended(&mut self, slot: u32, leg: usize) {
+    pub(super) fn stream_ended(&mut self, slot: u32, leg: usize) {
+        if self.put_off_end(slot, leg, Ended::Finished) {
+            return;
+        }
         let session = &self.sessions[slot];
         if session.stage == Stage::Handshake {
             self.handshake_cut_off(slot, leg, Reason::TlsHandshake);

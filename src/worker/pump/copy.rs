@@ -6,6 +6,7 @@ use crate::worker::close::to_blame;
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Chunk, Kernel};
 use crate::worker::session::{Intake, Mode, Sink, Source, Stage, opposite, peer_of};
+use crate::worker::tls::Ended;
 
 impl<K: Kernel> Worker<K> {
     /// Whether what comes from a leg's peer is still wanted by somebody.
@@ -110,6 +111,9 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn receive_failed(&mut self, slot: u32, leg: usize, reason: Reason) {
         if reason == Reason::Internal {
             return self.end(slot, to_blame(peer_of(leg), reason), reason);
+        }
+        if self.put_off_end(slot, leg, Ended::Lost(reason)) {
+            return;
         }
         if self.sessions[slot].is_shaking_hands(leg) {
             return self.handshake_lost(slot, leg, reason);

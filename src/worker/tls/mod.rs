@@ -58,10 +58,21 @@ struct Channel {
     starved: [bool; 2],
     /// Whether the handshake is done, and the leg's user knows.
     is_ready: bool,
+    /// How the peer's bytes ended, while some of them still wait to be decrypted.
+    ended: Option<Ended>,
     /// Whether the peer's sending ended without a word.
     truncated: bool,
     /// Whether the end of our sending has been said.
     said_goodbye: bool,
+}
+
+/// What ended a peer's bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Ended {
+    /// FIN.
+    Finished,
+    /// RST or another end of the connection.
+    Lost(Reason),
 }
 
 impl Channel {
@@ -76,6 +87,7 @@ impl Channel {
             is_queued: false,
             starved: [false; 2],
             is_ready: false,
+            ended: None,
             truncated: false,
             said_goodbye: false,
         })

@@ -4,7 +4,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{CLIENT, Source, Stage};
 use super::super::token::Op;
-use super::Channel;
+use super::{Channel, Ended};
 use crate::limits::BUFFER_BYTES;
 use crate::telemetry::{ConnectError, Reason};
 use crate::tls::session::{Ending, Failure};
@@ -85,6 +85,32 @@ impl<K: Kernel> Worker<K> {
             }
         }
         self.channel_moved(slot, leg);
+        self.take_up_end(slot, leg);
+    }
+
+    /// Puts the end of a leg's bytes off while some of those before it wait to be decrypted: they
+    /// come first, and one of them may be a close_notify. `false`: none does.
+    pub(in crate::worker) fn put_off_end(&mut self, slot: u32, leg: usize, ended: Ended) -> bool {
+        let channel = self.sessions[slot].channel_mut(leg);
+        match channel.filter(|channel| !channel.inbound.is_empty()) {
+            Some(channel) => channel.ended = Some(ended),
+            None => return false,
+        }
+        true
+    }
+
+    fn take_up_end(&mut self, slot: u32, leg: usize) {
+        let session = &mut self.sessions[slot];
+        let is_closing = session.stage == Stage::Closing;
+        let channel = session.channel_mut(leg);
+        let Some(channel) = channel.filter(|tls| tls.inbound.is_empty() && !is_closing) else {
+            return;
+        };
+        match channel.ended.take() {
+            Some(Ended::Finished) => self.stream_ended(slot, leg),
+            Some(Ended::Lost(reason)) => self.receive_failed(slot, leg, reason),
+            None => {}
+        }
     }
 
     /// Room for plaintext. `None`: there is none to be had now, and it is tried again when there
