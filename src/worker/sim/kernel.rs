@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
+use super::socket::Socket;
+use super::tls::{Dialect, TlsPeer};
 use crate::entropy::Entropy;
 use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES};
 use crate::worker::kernel::{
@@ -16,38 +18,10 @@ use crate::worker::token::{Op, Token};
 
 /// Descriptors of simulated sockets and pipes begin here, above any real one.
 const FIRST_FD: i32 = 1_000_000;
-/// So few that running out of them is common.
-const BUFFERS: usize = 40;
 const PIPE_CAPACITY: usize = 64 * 1024;
 const PIPES: usize = 6;
-
-/// The byte at one offset of what one peer sends: another peer's, or another offset's, is nearly
-/// always another byte.
-pub(super) fn pattern(peer: u32, offset: u64) -> u8 {
-    ((offset as u32).wrapping_mul(2_654_435_761) >> 11) as u8 ^ (peer as u8).wrapping_mul(29)
-}
-
-/// One connection, with its peer.
-#[derive(Debug, Default)]
-pub(super) struct Socket {
-    /// Names the peer; what it sends is `pattern(peer, ..)`.
-    pub(super) peer: u32,
-    /// Whose bytes the peer must get, once a session has tied the two together.
-    pub(super) counterpart: Option<u32>,
-    pub(super) peer_sent: u64,
-    pub(super) taken: u64,
-    pub(super) peer_finished: bool,
-    pub(super) peer_reset: bool,
-    /// The reset has been reported once; from then on it looks like an end.
-    reset_reported: bool,
-    /// Bytes the peer has been given, and how many it has room for.
-    pub(super) given: u64,
-    pub(super) room_until: u64,
-    pub(super) we_finished: bool,
-    /// An operation on it has failed for want of memory.
-    pub(super) short_of_memory: bool,
-    pub(super) closed: Option<Farewell>,
-}
+/// More than any handshake needs.
+const HANDSHAKE_ROOM: u64 = 8 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 enum Request {
@@ -67,6 +41,7 @@ struct Operation {
 
 pub(super) struct SimKernel<'a> {
     pub(super) entropy: Entropy<'a>,
+    pub(super) dialect: Dialect,
     pub(super) sockets: BTreeMap<i32, Socket>,
     /// Clients that have connected and were not accepted yet.
     pub(super) backlog: VecDeque<i32>,
@@ -85,6 +60,7 @@ pub(super) struct SimKernel<'a> {
     pipes: BTreeMap<i32, VecDeque<u8>>,
     operations: Vec<Operation>,
     cancellations: Vec<(Cancelled, Token)>,
+    buffers: usize,
     memory: Vec<Vec<u8>>,
     free: Vec<BufferId>,
     next_fd: i32,
@@ -99,9 +75,11 @@ enum Cancelled {
 }
 
 impl<'a> SimKernel<'a> {
-    pub(super) fn new(entropy: Entropy<'a>) -> Self {
+    pub(super) fn new(entropy: Entropy<'a>, dialect: Dialect, buffers: usize) -> Self {
         Self {
             entropy,
+            dialect,
+            buffers,
             sockets: BTreeMap::new(),
             backlog: VecDeque::new(),
             connects: Vec::new(),
@@ -113,8 +91,8 @@ impl<'a> SimKernel<'a> {
             pipes: BTreeMap::new(),
             operations: Vec::new(),
             cancellations: Vec::new(),
-            memory: vec![vec![0; BUFFER_BYTES as usize]; BUFFERS],
-            free: (0..BUFFERS as u16).map(BufferId).collect(),
+            memory: vec![vec![0; BUFFER_BYTES as usize]; buffers],
+            free: (0..buffers as u16).map(BufferId).collect(),
             next_fd: FIRST_FD,
             next_peer: 1,
             now_us: 0,
@@ -123,14 +101,15 @@ impl<'a> SimKernel<'a> {
 
     /// A client connects.
     pub(super) fn client(&mut self) {
-        let fd = self.new_socket();
+        let tls = self.dialect.client();
+        let fd = self.new_socket(tls);
         self.backlog.push_back(fd);
     }
 
     /// Whether every buffer, pipe and socket has been given back, and nothing is in flight but
     /// what a worker always has.
     pub(super) fn assert_all_is_given_back(&self) {
-        assert_eq!(self.free.len(), BUFFERS, "a buffer was not released");
+        assert_eq!(self.free.len(), self.buffers, "a buffer was not released");
         assert!(
             self.pipes.values().all(VecDeque::is_empty),
             "bytes were left in a pipe"
@@ -151,7 +130,7 @@ impl<'a> SimKernel<'a> {
     /// A socket that no session knows.
     #[cfg(test)]
     pub(super) fn stray_socket(&mut self) -> Fd {
-        Fd(self.new_socket())
+        Fd(self.new_socket(None))
     }
 
     /// A buffer that no session holds.
@@ -160,19 +139,33 @@ impl<'a> SimKernel<'a> {
         self.free.pop().expect("buffers are free")
     }
 
-    fn new_socket(&mut self) -> i32 {
+    fn new_socket(&mut self, tls: Option<TlsPeer>) -> i32 {
         let fd = self.next_fd;
         self.next_fd += 1;
         let peer = self.next_peer;
         self.next_peer += 1;
-        self.sockets.insert(
-            fd,
-            Socket {
-                peer,
-                ..Socket::default()
-            },
-        );
+        let mut socket = Socket {
+            peer,
+            ..Socket::default()
+        };
+        if let Some(tls) = tls {
+            self.begin_tls(&mut socket, tls);
+        }
+        self.sockets.insert(fd, socket);
         fd
+    }
+
+    /// Most peers speak TLS as they should, and take a handshake in whole.
+    fn begin_tls(&mut self, socket: &mut Socket, tls: TlsPeer) {
+        let is_bad = !self.calm && self.entropy.once_in(10);
+        let tls = match is_bad {
+            true => tls.bad(self.entropy.below(4)),
+            false => tls,
+        };
+        if !self.entropy.once_in(4) {
+            socket.room_until = HANDSHAKE_ROOM;
+        }
+        socket.tls = Some(Box::new(tls));
     }
 
     fn open_socket(&mut self, fd: Fd) -> &mut Socket {
@@ -320,7 +313,7 @@ impl<'a> SimKernel<'a> {
         let surprise = if self.calm { 1 } else { self.entropy.below(60) };
         let want = self.amount().min(BUFFER_BYTES as usize).min(*left as usize);
         let socket = &self.sockets[&fd.0];
-        let available = (socket.peer_sent - socket.taken) as usize;
+        let available = socket.available();
         if available == 0 {
             let result = match (
                 socket.peer_reset,
@@ -346,11 +339,7 @@ impl<'a> SimKernel<'a> {
         };
         let len = want.clamp(1, available);
         let socket = self.sockets.get_mut(&fd.0).expect("checked above");
-        let memory = &mut self.memory[usize::from(buffer.0)];
-        for (i, byte) in memory[..len].iter_mut().enumerate() {
-            *byte = pattern(socket.peer, socket.taken + i as u64);
-        }
-        socket.taken += len as u64;
+        socket.take(&mut self.memory[usize::from(buffer.0)][..len]);
         *left -= len as u32;
         let more = *left > 0 && surprise != 58;
         out.push(Completion {
@@ -377,11 +366,10 @@ impl<'a> SimKernel<'a> {
             socket.reset_reported = true;
             return Err(if sent > 0 { sent as i32 } else { error });
         }
-        let room = (socket.room_until - socket.given) as usize;
-        let len = room.min(chunk.len() - sent);
+        let len = socket.room().min(chunk.len() - sent);
         let start = usize::from(chunk.start) + sent;
         let bytes = self.memory[usize::from(chunk.buffer.0)][start..start + len].to_vec();
-        self.give(fd, &bytes);
+        self.open_socket(fd).give(&bytes);
         let sent = sent + len;
         if sent == chunk.len() {
             Err(sent as i32)
@@ -390,25 +378,16 @@ impl<'a> SimKernel<'a> {
         }
     }
 
-    /// The peer gets bytes: they must be the next ones of its counterpart.
-    fn give(&mut self, fd: Fd, bytes: &[u8]) {
-        let socket = self.open_socket(fd);
-        assert!(!socket.we_finished, "bytes after a FIN");
-        if bytes.is_empty() {
-            return;
+    /// Somebody has tried whether there is room. If there is none, or no more, the next that comes
+    /// is news to those who wait for it.
+    fn room_was_tried(&mut self, fd: Fd) {
+        for operation in &mut self.operations {
+            if let Request::Poll { told, .. } = &mut operation.request
+                && operation.fd == fd
+            {
+                *told &= !i32::from(libc::POLLOUT);
+            }
         }
-        let counterpart = socket
-            .counterpart
-            .expect("no byte goes to a peer without a session");
-        for (i, &byte) in bytes.iter().enumerate() {
-            let offset = socket.given + i as u64;
-            assert_eq!(
-                byte,
-                pattern(counterpart, offset),
-                "byte {offset} is another one's"
-            );
-        }
-        socket.given += bytes.len() as u64;
     }
 
     /// What poll(2) would report, a peer's FIN and reset whether they were asked for or not.
@@ -418,8 +397,8 @@ impl<'a> SimKernel<'a> {
         }
         let socket = &self.sockets[&fd.0];
         let asked_for = match interest {
-            Interest::Read if socket.peer_sent > socket.taken => libc::POLLIN,
-            Interest::Room if socket.room_until > socket.given => libc::POLLOUT,
+            Interest::Read if socket.available() > 0 => libc::POLLIN,
+            Interest::Room if socket.room() > 0 => libc::POLLOUT,
             _ => 0,
         };
         let finished = if socket.peer_finished {
@@ -567,7 +546,8 @@ impl Kernel for SimKernel<'_> {
         if self.is_short_of_memory() || !self.calm && self.entropy.once_in(50) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        Ok(Fd(self.new_socket()))
+        let tls = self.dialect.server();
+        Ok(Fd(self.new_socket(tls)))
     }
 
     fn is_connected(&mut self, socket: Fd) -> bool {
@@ -602,6 +582,7 @@ impl Kernel for SimKernel<'_> {
     fn stop_listening(&mut self, _: Fd) {}
 
     fn send_now(&mut self, socket: Fd, chunk: Chunk) -> io::Result<usize> {
+        self.room_was_tried(socket);
         match self.step_send(socket, chunk, 0) {
             Ok(0) => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
             Ok(sent) => Ok(sent),
@@ -611,15 +592,12 @@ impl Kernel for SimKernel<'_> {
     }
 
     fn send_bytes(&mut self, socket: Fd, bytes: &[u8]) -> io::Result<usize> {
-        let room = {
-            let socket = self.open_socket(socket);
-            (socket.room_until - socket.given) as usize
-        };
-        let len = room.min(bytes.len());
+        let socket = self.open_socket(socket);
+        let len = socket.room().min(bytes.len());
         if len == 0 {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
-        self.give(socket, &bytes[..len]);
+        socket.give(&bytes[..len]);
         Ok(len)
     }
 
@@ -669,7 +647,7 @@ impl Kernel for SimKernel<'_> {
         // Urgent data: splice(2) stops before it, and takes it for the end if there is one behind.
         let urgent = !self.calm && self.entropy.once_in(30);
         let socket = self.open_socket(socket);
-        let available = (socket.peer_sent - socket.taken) as usize;
+        let available = socket.available();
         if urgent && available > 0 && !socket.peer_reset {
             return match socket.peer_finished {
                 true => Ok(0),
@@ -690,15 +668,16 @@ impl Kernel for SimKernel<'_> {
             return Err(io::Error::from_raw_os_error(errno));
         }
         let len = want.clamp(1, available);
-        let (peer, from) = (socket.peer, socket.taken);
-        socket.taken += len as u64;
+        let mut bytes = vec![0; len];
+        socket.take(&mut bytes);
         let pipe = self.pipes.get_mut(&pipe.write.0).expect("the pipe is open");
-        pipe.extend((0..len as u64).map(|i| pattern(peer, from + i)));
+        pipe.extend(bytes);
         Ok(len)
     }
 
     fn splice_out(&mut self, pipe: Pipe, socket: Fd, len: usize) -> io::Result<usize> {
         let fd = socket;
+        self.room_was_tried(fd);
         let socket = self.open_socket(fd);
         if socket.peer_reset {
             let errno = if socket.reset_reported {
@@ -709,13 +688,13 @@ impl Kernel for SimKernel<'_> {
             socket.reset_reported = true;
             return Err(io::Error::from_raw_os_error(errno));
         }
-        let len = len.min((socket.room_until - socket.given) as usize);
+        let len = len.min(socket.room());
         if len == 0 {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         let pipe = self.pipes.get_mut(&pipe.read.0).expect("the pipe is open");
         let bytes: Vec<u8> = pipe.drain(..len).collect();
-        self.give(fd, &bytes);
+        self.open_socket(fd).give(&bytes);
         Ok(len)
     }
 

@@ -4,38 +4,55 @@
 //! What must hold is checked at every step: each byte reaches the right peer, once and in order; no
 //! socket is closed and no buffer released while an operation uses it; and in the end everything
 //! that was taken has been given back.
+//!
+//! With TLS, the peers speak it by the product's own sessions, see `tls`. What is compared is their
+//! plaintext. A close_notify is one's due whose counterpart has ended cleanly, and nobody else's.
 
 mod kernel;
+mod socket;
+mod tls;
 mod world;
 
-pub use world::{Outcome, drive};
+pub use world::{Outcome, drive, drive_tls};
 
 #[cfg(test)]
 mod tests {
-    use super::drive;
+    use super::{Outcome, drive, drive_tls};
     use crate::entropy::noise;
-    use crate::telemetry::Reason;
+    use crate::telemetry::{HandshakeFailure, Reason};
+
+    /// What so many runs come to.
+    fn run(seeds: u64, drive: fn(&[u8]) -> Outcome) -> Outcome {
+        let mut sum = Outcome::default();
+        for seed in 1..=seeds {
+            let input = input(seed);
+            let result = std::panic::catch_unwind(|| drive(&input));
+            sum.add(&result.unwrap_or_else(|_| panic!("seed {seed} breaks it")));
+        }
+        sum
+    }
+
+    fn input(seed: u64) -> Vec<u8> {
+        noise(seed, 200 + (seed as usize * 37) % 3000)
+    }
+
+    /// A run in which nothing happened would prove nothing.
+    fn assert_tried(outcome: &Outcome, reasons: &[Reason]) {
+        let Outcome {
+            copied, spliced, ..
+        } = outcome;
+        assert!(
+            *copied > 1_000_000 && *spliced > 1_000_000,
+            "{copied} copied, {spliced} spliced"
+        );
+        for reason in reasons {
+            let ended = outcome.ended[reason.index()];
+            assert!(ended > 0, "no session ended by {reason:?}");
+        }
+    }
 
     #[test]
     fn nothing_that_peers_and_kernel_do_breaks_a_session() {
-        let (mut copied, mut spliced) = (0, 0);
-        let mut ended = [0; Reason::ALL.len()];
-        for seed in 1..=1200 {
-            let len = 200 + (seed as usize * 37) % 3000;
-            let result = std::panic::catch_unwind(|| drive(&noise(seed, len)));
-            let outcome = result.unwrap_or_else(|_| panic!("seed {seed} breaks it"));
-            copied += outcome.copied;
-            spliced += outcome.spliced;
-            ended
-                .iter_mut()
-                .zip(outcome.ended)
-                .for_each(|(sum, n)| *sum += n);
-        }
-        // A run in which nothing happened would prove nothing.
-        assert!(
-            copied > 1_000_000 && spliced > 1_000_000,
-            "{copied} copied, {spliced} spliced"
-        );
         let tried = [
             Reason::Finished,
             Reason::Reset,
@@ -45,8 +62,48 @@ mod tests {
             Reason::OutOfPorts,
             Reason::OutOfMemory,
         ];
-        for reason in tried {
-            assert!(ended[reason.index()] > 0, "no session ended by {reason:?}");
+        assert_tried(&run(1200, drive), &tried);
+    }
+
+    #[test]
+    fn nothing_that_peers_and_kernel_do_breaks_a_session_with_tls() {
+        let outcome = run(300, drive_tls);
+        let tried = [
+            Reason::Finished,
+            Reason::Reset,
+            Reason::IdleTimeout,
+            Reason::HalfCloseTimeout,
+            Reason::ConnectFailed,
+            Reason::OutOfMemory,
+            Reason::TlsHandshake,
+            Reason::TlsHandshakeTimeout,
+            Reason::NotTls,
+            Reason::TlsBroken,
+        ];
+        assert_tried(&outcome, &tried);
+        let failures = [
+            HandshakeFailure::CutOff,
+            HandshakeFailure::Decrypt,
+            HandshakeFailure::Misbehaved,
+            HandshakeFailure::NotTls,
+            HandshakeFailure::Timeout,
+        ];
+        for failure in failures {
+            let failed = outcome.unshaken[failure.index()];
+            assert!(failed > 0, "no handshake failed by {failure:?}");
+        }
+        let counts = [outcome.shaken, outcome.truncated].concat();
+        assert!(
+            outcome.refused > 0 && !counts.contains(&0),
+            "{outcome:?} leaves something out"
+        );
+    }
+
+    #[test]
+    fn a_seed_does_the_same_each_time() {
+        for seed in [3, 11, 42, 144, 300] {
+            let (first, second) = (drive_tls(&input(seed)), drive_tls(&input(seed)));
+            assert_eq!(first, second, "seed {seed}");
         }
     }
 
@@ -56,8 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn the_corpus_of_the_fuzzer_still_holds() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/relay");
+    fn the_corpora_of_the_fuzzer_still_hold() {
+        replay("relay", drive);
+        replay("relay_tls", drive_tls);
+    }
+
+    fn replay(target: &str, drive: fn(&[u8]) -> Outcome) {
+        let corpus = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
         let entries = std::fs::read_dir(corpus).expect("the corpus is part of the repository");
         let mut replayed = 0;
         for entry in entries {

@@ -4,16 +4,24 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kernel::{SimKernel, Socket};
+use super::kernel::SimKernel;
+use super::socket::Socket;
+use super::tls::Dialect;
 use crate::balance::{Member, Pool, Server};
 use crate::config::{Address, PoolSettings};
 use crate::entropy::Entropy;
-use crate::telemetry::{Direction, Reason, SessionRecord, Who};
+use crate::telemetry::{
+    ConnectError, Direction, HandshakeFailure, Phase, Reason, SessionRecord, Who,
+};
 use crate::worker::event_loop::Worker;
-use crate::worker::kernel::{Farewell, Fd};
-use crate::worker::{Command, Listener, ListeningSocket, Route, RouteTls, Shared, Snapshot};
+use crate::worker::kernel::{Farewell, Fd, Kernel};
+use crate::worker::{Command, Listener, ListeningSocket, Route, Shared, Snapshot};
 
 const SESSIONS_MAX: u32 = 24;
+/// So few that running out of them is common.
+const BUFFERS: usize = 40;
+/// So few that not even every session can hold one.
+const SCARCE_BUFFERS: usize = 10;
 /// So that a run of a few kilobytes of input ends.
 const CLIENTS_MAX: u32 = 60;
 /// For a session without progress, half-closed or not.
@@ -27,15 +35,21 @@ const TURNS_TO_END: usize = 20_000;
 /// # Panics
 /// When something that must hold does not.
 pub fn drive(input: &[u8]) -> Outcome {
-    let mut world = World::new(input);
-    while !world.worker.kernel.entropy.is_empty() {
-        world.act();
-        world.turn();
-        if world.worker.kernel.entropy.once_in(60) {
-            world.lull();
-        }
-    }
-    world.end()
+    World::new(Entropy::new(input), Dialect::plain(), BUFFERS).run()
+}
+
+/// The same with clients, servers or both of them speaking TLS.
+///
+/// # Panics
+/// When something that must hold does not.
+pub fn drive_tls(input: &[u8]) -> Outcome {
+    let mut entropy = Entropy::new(input);
+    let dialect = Dialect::draw(&mut entropy);
+    let buffers = match entropy.once_in(3) {
+        true => SCARCE_BUFFERS,
+        false => BUFFERS,
+    };
+    World::new(entropy, dialect, buffers).run()
 }
 
 /// Completions that come after what they were for: the slot's next session must not notice, and a
@@ -45,7 +59,7 @@ pub(super) fn deliver_late_completions() {
     use crate::worker::kernel::Completion;
     use crate::worker::token::{Op, Token};
 
-    let mut world = World::new(&[]);
+    let mut world = World::new(Entropy::new(&[]), Dialect::plain(), BUFFERS);
     let kernel = &mut world.worker.kernel;
     let (accepted, buffer) = (kernel.stray_socket(), kernel.stray_buffer());
     let late = |op, result, buffer| {
@@ -84,11 +98,15 @@ struct World<'a> {
     listener: Arc<Listener>,
     servers: Vec<Arc<Server>>,
     clients: u32,
+    /// Since when everybody does all he can.
+    calm_since_us: Option<u64>,
+    /// Handshakes with clients that the worker itself could not go on with.
+    given_up: u64,
     outcome: Outcome,
 }
 
 /// What a run came to, so that a test can tell whether it has tried anything.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Sessions by the index of their [`Reason`].
     pub ended: [u64; Reason::ALL.len()],
@@ -96,11 +114,48 @@ pub struct Outcome {
     pub copied: u64,
     /// Bytes that went through pipes.
     pub spliced: u64,
+    /// Handshakes with clients, with new keys and resumed ones.
+    pub shaken: [u64; 2],
+    /// Handshakes with clients that failed, by the index of their [`HandshakeFailure`].
+    pub unshaken: [u64; HandshakeFailure::ALL.len()],
+    /// Handshakes with servers that failed.
+    pub refused: u64,
+    /// Clients and servers that ended without a word.
+    pub truncated: [u64; 2],
+}
+
+impl Outcome {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.copied += other.copied;
+        self.spliced += other.spliced;
+        self.refused += other.refused;
+        let add = |sums: &mut [u64], more: &[u64]| {
+            sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+        };
+        add(&mut self.ended, &other.ended);
+        add(&mut self.shaken, &other.shaken);
+        add(&mut self.unshaken, &other.unshaken);
+        add(&mut self.truncated, &other.truncated);
+    }
+
+    fn count_tls(&mut self, listener: &Listener, servers: &[Arc<Server>]) {
+        let tls = &listener.counters(0).tls;
+        self.shaken = [tls.full.get(), tls.resumed.get()];
+        for (count, &why) in self.unshaken.iter_mut().zip(HandshakeFailure::ALL) {
+            *count = tls.failures(why).get();
+        }
+        self.truncated = [0, 1].map(|leg| tls.truncated[leg].get());
+        let refused = |server: &Arc<Server>| {
+            let counters = server.counters(0);
+            counters.connect_failures(ConnectError::Tls).get()
+        };
+        self.refused = servers.iter().map(refused).sum();
+    }
 }
 
 impl<'a> World<'a> {
-    fn new(input: &'a [u8]) -> Self {
-        let mut entropy = Entropy::new(input);
+    fn new(mut entropy: Entropy<'a>, dialect: Dialect, buffers: usize) -> Self {
         let limit = if entropy.once_in(4) {
             1 + entropy.below(8) as u32
         } else {
@@ -115,12 +170,12 @@ impl<'a> World<'a> {
         let listener = Arc::new(Listener::new("sim", limit, 1));
         let snapshot = Snapshot {
             generation: 1,
-            listeners: vec![route(&listener, &servers)],
+            listeners: vec![route(&listener, &servers, &dialect)],
             access_log: true,
             statement_log: None,
         };
         let shared = Arc::new(Shared::new(snapshot, 1, total).expect("an eventfd"));
-        let kernel = SimKernel::new(entropy);
+        let kernel = SimKernel::new(entropy, dialect, buffers);
         let worker = Worker::new(kernel, Arc::clone(&shared), 0, SESSIONS_MAX, Fd(0));
         Self {
             worker,
@@ -128,8 +183,21 @@ impl<'a> World<'a> {
             listener,
             servers,
             clients: 0,
+            calm_since_us: None,
+            given_up: 0,
             outcome: Outcome::default(),
         }
+    }
+
+    fn run(mut self) -> Outcome {
+        while !self.worker.kernel.entropy.is_empty() {
+            self.act();
+            self.turn();
+            if self.worker.kernel.entropy.once_in(60) {
+                self.lull();
+            }
+        }
+        self.end()
     }
 
     fn turn(&mut self) {
@@ -140,6 +208,7 @@ impl<'a> World<'a> {
         }
         // Whoever is woken reads its eventfd; here the world does, for the simulated kernel.
         self.worker.kernel.woken |= self.shared.workers()[0].eventfd().read().is_ok();
+        self.check_goodbyes();
         self.check_records();
     }
 
@@ -200,11 +269,12 @@ impl<'a> World<'a> {
     /// No more input: peers read everything and finish, nobody new comes, time passes.
     fn end(mut self) -> Outcome {
         self.worker.kernel.calm = true;
+        self.calm_since_us = Some(self.worker.kernel.now_us());
         self.shared.command_all(&Command::Drain);
         for _ in 0..TURNS_TO_END {
             for socket in self.worker.kernel.sockets.values_mut() {
                 socket.room_until = u64::MAX;
-                socket.peer_finished = true;
+                socket.finish();
             }
             if self.worker.is_done() {
                 break;
@@ -217,10 +287,11 @@ impl<'a> World<'a> {
             self.worker.describe()
         );
         self.worker.kernel.assert_all_is_given_back();
-        self.check_conservation();
         let counters = &self.shared.workers()[0].counters;
         self.outcome.copied = counters.copy_bytes.get();
         self.outcome.spliced = counters.splice_bytes.get();
+        self.outcome.count_tls(&self.listener, &self.servers);
+        self.check_conservation();
         self.outcome
     }
 
@@ -228,6 +299,8 @@ impl<'a> World<'a> {
     fn check_records(&mut self) {
         while let Some(record) = self.shared.records.pop() {
             self.outcome.ended[record.reason.index()] += 1;
+            let ours = matches!(record.reason, Reason::OutOfMemory | Reason::Internal);
+            self.given_up += u64::from(ours && record.phase == Phase::Handshake);
             for direction in [Direction::In, Direction::Out] {
                 let i = direction.index();
                 assert!(record.bytes_sent[i] <= record.bytes_received[i]);
@@ -237,14 +310,67 @@ impl<'a> World<'a> {
             };
             // One that reads nothing for that long is not waited for.
             let patient = record.duration_us / 1000 + 1 < PATIENCE.as_millis() as u64;
+            let timed_out = matches!(
+                record.reason,
+                Reason::IdleTimeout | Reason::HalfCloseTimeout
+            );
+            if timed_out && self.has_been_calm() {
+                self.assert_not_forgotten(client, server);
+            }
             match (record.reason, record.who) {
                 (Reason::Finished, _) => {
                     assert_whole(client, server);
                     assert_whole(server, client);
                 }
-                (Reason::Reset, Who::Client) => assert_reset_passed_on(client, server, patient),
-                (Reason::Reset, Who::Server) => assert_reset_passed_on(server, client, patient),
+                (Reason::Reset | Reason::TlsBroken, Who::Client) => {
+                    assert_reset_passed_on(client, server, patient);
+                }
+                (Reason::Reset | Reason::TlsBroken, Who::Server) => {
+                    assert_reset_passed_on(server, client, patient);
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// Whether everybody has done all he can for so long that nothing is on its way any more.
+    fn has_been_calm(&self) -> bool {
+        let calm_since_us = self.calm_since_us.unwrap_or(u64::MAX);
+        self.worker.kernel.now_us() > calm_since_us.saturating_add(1_000_000)
+    }
+
+    /// A session whose peers have said all they have, and take all there is, does not time out.
+    fn assert_not_forgotten(&self, client: &Socket, server: &Socket) {
+        let direct = self.worker.kernel.dialect.is_passed_through();
+        let excused = direct || client.is_deaf() || server.is_deaf();
+        assert!(excused, "it was forgotten: {client:?} {server:?}");
+    }
+
+    /// A peer that was told that nothing more comes has got all that its counterpart has said, and
+    /// that one has said so itself. Nobody is given what he cannot decrypt, but by a counterpart that
+    /// he speaks TLS with himself.
+    fn check_goodbyes(&mut self) {
+        let sockets = &mut self.worker.kernel.sockets;
+        let has_news = |socket: &mut Socket| socket.tls.as_mut().is_some_and(|tls| tls.take_news());
+        let told: Vec<i32> = sockets
+            .iter_mut()
+            .filter_map(|(&fd, socket)| has_news(socket).then_some(fd))
+            .collect();
+        for fd in told {
+            let socket = &sockets[&fd];
+            let other = sockets
+                .values()
+                .find(|other| Some(other.peer) == socket.counterpart)
+                .expect("nobody is told anything without a session");
+            if socket.is_deaf() {
+                let direct = self.worker.kernel.dialect.is_passed_through();
+                assert!(
+                    direct && other.is_deaf(),
+                    "it was given nonsense: {socket:?}"
+                );
+            } else {
+                let whole = other.has_ended_cleanly() && other.said == socket.heard;
+                assert!(whole, "not all of it, and a goodbye: {other:?} {socket:?}");
             }
         }
     }
@@ -270,6 +396,18 @@ impl<'a> World<'a> {
         }
         assert_eq!(self.listener.gate.taken(), 0);
         assert_eq!(self.shared.total.taken(), 0);
+        assert_eq!(self.worker.handshakes, 0, "a handshake that never ended");
+        if self.worker.kernel.dialect.is_terminated() {
+            let Outcome {
+                shaken, unshaken, ..
+            } = &self.outcome;
+            let told: u64 = shaken.iter().chain(unshaken).sum();
+            assert_eq!(
+                counters.opened.get(),
+                told + self.given_up,
+                "handshakes are not counted"
+            );
+        }
         for server in &self.servers {
             assert_eq!(server.sessions(), 0, "a place was not given back");
             let counters = server.counters(0);
@@ -279,38 +417,48 @@ impl<'a> World<'a> {
     }
 }
 
-/// All that one peer sent before its FIN has reached the other, and the FIN after it.
+/// All that one peer said before its FIN has reached the other, and the FIN after it.
 fn assert_whole(from: &Socket, to: &Socket) {
-    assert_eq!(from.peer_sent, to.given, "bytes before a FIN are missing");
+    if to.is_deaf() {
+        return;
+    }
+    assert_eq!(from.said, to.heard, "bytes before a FIN are missing");
     assert!(
         to.we_finished || to.closed == Some(Farewell::Fin),
         "a FIN is missing"
     );
+    if let Some(tls) = &to.tls {
+        let told = tls.has_heard_goodbye();
+        assert_eq!(told, from.has_ended_cleanly(), "a goodbye: {from:?} {to:?}");
+    }
 }
 
-/// All that one peer sent before its reset has reached the other, and a reset after it.
+/// All that one peer said before its reset has reached the other, and a reset after it.
 fn assert_reset_passed_on(from: &Socket, to: &Socket, patient: bool) {
-    if to.peer_reset || to.short_of_memory || from.short_of_memory {
+    if to.peer_reset || to.is_deaf() || to.short_of_memory || from.short_of_memory {
         return;
     }
-    let whole = from.peer_sent == to.given;
+    let whole = from.said == to.heard;
     assert!(
         whole || !patient,
         "bytes before a reset are missing: {from:?} {to:?}"
     );
     let reset = to.closed == Some(Farewell::Reset);
     assert!(reset, "a reset was not passed on: {from:?} {to:?}");
-    let looked_like_an_end = to.we_finished && !from.peer_finished;
+    let looked_like_an_end = to.we_finished && !from.has_ended();
     assert!(!looked_like_an_end, "FIN instead: {from:?} {to:?}");
 }
 
 fn peer_acts(socket: &mut Socket, action: usize, amount: u64) {
-    let sends = !socket.peer_finished && !socket.peer_reset;
     match action {
-        0..10 if sends => socket.peer_sent += amount,
+        0..10 => socket.say(amount),
         10..20 => socket.room_until = socket.room_until.saturating_add(amount),
-        20..22 if sends => socket.peer_finished = true,
-        22 => socket.peer_reset = true,
+        20..22 => socket.finish(),
+        22 => socket.reset(),
+        23 => socket.cut_off(amount as usize),
+        24 => socket.misbehave(amount as usize),
+        25 => socket.say_goodbye(),
+        26..29 => socket.cut_records(amount as usize),
         _ => {}
     }
 }
@@ -320,7 +468,7 @@ fn server(n: u16) -> Arc<Server> {
     Arc::new(Server::new("sim", &format!("server-{n}"), address, 1))
 }
 
-fn route(listener: &Arc<Listener>, servers: &[Arc<Server>]) -> Arc<Route> {
+fn route(listener: &Arc<Listener>, servers: &[Arc<Server>], dialect: &Dialect) -> Arc<Route> {
     let second = Duration::from_secs(1);
     let settings = PoolSettings {
         connect_timeout: second,
@@ -358,6 +506,6 @@ fn route(listener: &Arc<Listener>, servers: &[Arc<Server>]) -> Arc<Route> {
         pool: Arc::new(Pool::new("sim", settings, members, Default::default())),
         sockets: vec![Arc::new(socket)],
         mysql: None,
-        tls: RouteTls::default(),
+        tls: dialect.route(servers.len(), 2 * second),
     })
 }
