@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use socket2::SockAddr;
@@ -10,7 +11,7 @@ use socket2::SockAddr;
 use super::socket::Socket;
 use super::tls::{Dialect, TlsPeer};
 use crate::entropy::Entropy;
-use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES};
+use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES, WIDE_BUFFER_BYTES};
 use crate::worker::kernel::{
     BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Tuning,
 };
@@ -20,6 +21,8 @@ use crate::worker::token::{Op, Token};
 const FIRST_FD: i32 = 1_000_000;
 const PIPE_CAPACITY: usize = 64 * 1024;
 const PIPES: usize = 6;
+/// So few that sends of ciphertext have to do without one often.
+const WIDE_BUFFERS: usize = 2;
 /// More than any handshake needs.
 const HANDSHAKE_ROOM: u64 = 8 * 1024;
 
@@ -61,8 +64,10 @@ pub(super) struct SimKernel<'a> {
     operations: Vec<Operation>,
     cancellations: Vec<(Cancelled, Token)>,
     buffers: usize,
+    /// Of ordinary buffers, and of the wide ones behind them.
     memory: Vec<Vec<u8>>,
     free: Vec<BufferId>,
+    free_wide: Vec<BufferId>,
     next_fd: i32,
     next_peer: u32,
     now_us: u64,
@@ -91,8 +96,13 @@ impl<'a> SimKernel<'a> {
             pipes: BTreeMap::new(),
             operations: Vec::new(),
             cancellations: Vec::new(),
-            memory: vec![vec![0; BUFFER_BYTES as usize]; buffers],
-            free: (0..buffers as u16).map(BufferId).collect(),
+            memory: [
+                vec![vec![0; BUFFER_BYTES as usize]; buffers],
+                vec![vec![0; WIDE_BUFFER_BYTES as usize]; WIDE_BUFFERS],
+            ]
+            .concat(),
+            free: ids(0..buffers),
+            free_wide: ids(buffers..buffers + WIDE_BUFFERS),
             next_fd: FIRST_FD,
             next_peer: 1,
             now_us: 0,
@@ -110,6 +120,11 @@ impl<'a> SimKernel<'a> {
     /// what a worker always has.
     pub(super) fn assert_all_is_given_back(&self) {
         assert_eq!(self.free.len(), self.buffers, "a buffer was not released");
+        assert_eq!(
+            self.free_wide.len(),
+            WIDE_BUFFERS,
+            "a wide one was not released"
+        );
         assert!(
             self.pipes.values().all(VecDeque::is_empty),
             "bytes were left in a pipe"
@@ -137,6 +152,10 @@ impl<'a> SimKernel<'a> {
     #[cfg(test)]
     pub(super) fn stray_buffer(&mut self) -> BufferId {
         self.free.pop().expect("buffers are free")
+    }
+
+    fn is_free(&self, buffer: BufferId) -> bool {
+        self.free.contains(&buffer) || self.free_wide.contains(&buffer)
     }
 
     fn new_socket(&mut self, tls: Option<TlsPeer>) -> i32 {
@@ -437,10 +456,7 @@ impl Kernel for SimKernel<'_> {
 
     fn send(&mut self, socket: Fd, chunk: Chunk, token: Token) {
         assert!(chunk.len() > 0, "an empty send");
-        assert!(
-            !self.free.contains(&chunk.buffer),
-            "a released buffer is sent"
-        );
+        assert!(!self.is_free(chunk.buffer), "a released buffer is sent");
         self.queue(Request::Send { chunk, sent: 0 }, socket, token);
     }
 
@@ -513,14 +529,14 @@ impl Kernel for SimKernel<'_> {
     }
 
     fn take_wide_buffer(&mut self) -> Option<BufferId> {
-        None
+        self.free_wide.pop()
     }
 
     fn whole(&self, buffer: BufferId) -> Chunk {
         Chunk {
             buffer,
             start: 0,
-            end: BUFFER_BYTES as u16,
+            end: self.memory[usize::from(buffer.0)].len() as u16,
         }
     }
 
@@ -532,14 +548,17 @@ impl Kernel for SimKernel<'_> {
     }
 
     fn release(&mut self, buffer: BufferId) {
-        assert!(!self.free.contains(&buffer), "a buffer is released once");
+        assert!(!self.is_free(buffer), "a buffer is released once");
         let sends = self
             .operations
             .iter()
             .any(|o| matches!(o.request, Request::Send { chunk, .. } if chunk.buffer == buffer));
         assert!(!sends, "a buffer is released while it is being sent");
         self.memory[usize::from(buffer.0)].fill(0xee);
-        self.free.push(buffer);
+        match usize::from(buffer.0) < self.buffers {
+            true => self.free.push(buffer),
+            false => self.free_wide.push(buffer),
+        }
     }
 
     fn socket(&mut self, _: &SockAddr) -> io::Result<Fd> {
@@ -602,10 +621,7 @@ impl Kernel for SimKernel<'_> {
     }
 
     fn bytes(&mut self, chunk: Chunk) -> &mut [u8] {
-        assert!(
-            !self.free.contains(&chunk.buffer),
-            "a released buffer is read"
-        );
+        assert!(!self.is_free(chunk.buffer), "a released buffer is read");
         let range = usize::from(chunk.start)..usize::from(chunk.end);
         &mut self.memory[usize::from(chunk.buffer.0)][range]
     }
@@ -724,4 +740,8 @@ fn last(token: Token, result: i32) -> Completion {
         more: false,
         buffer: None,
     }
+}
+
+fn ids(range: Range<usize>) -> Vec<BufferId> {
+    range.map(|id| BufferId(id as u16)).collect()
 }
