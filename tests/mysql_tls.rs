@@ -119,6 +119,23 @@ fn servers_are_spoken_to_over_tls_whatever_the_client_does() {
 }
 
 #[test]
+fn a_replica_on_tls_that_is_killed_costs_no_session() {
+    let authority = Authority::new();
+    let mut pair = pair(&authority.issue(&["127.0.0.1", "localhost"]));
+    let config = pair.config().verify(&authority, "localhost");
+    let balancer = Balancer::start(&config);
+    let mut client = SqlClient::connect(balancer.address());
+    assert_eq!(client.reads_at(), REPLICA);
+    // It has no time for a close_notify.
+    pair.replica.kill();
+    assert_eq!(client.reads_at(), PRIMARY);
+    let cut_off = [("direction", "out")];
+    balancer.wait_for("it is told", |metrics| {
+        metrics.sum("ringway_tls_truncated_total", &cut_off) == 1.0
+    });
+}
+
+#[test]
 fn nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
     let authority = Authority::new();
     let pair = pair(&authority.issue(&["localhost"]));

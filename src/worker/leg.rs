@@ -4,7 +4,7 @@
 use super::close::peer_error;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Completion, Interest, Kernel};
-use super::session::{CLIENT, IN, OUT, Receive, SERVER, Sink, Source, Stage};
+use super::session::{CLIENT, IN, OUT, Receive, SERVER, Sink, Source, Stage, direction_of};
 use super::tls::Ended;
 use super::token::Op;
 use crate::limits::MEMORY_FAILURES_MAX;
@@ -285,7 +285,7 @@ impl<K: Kernel> Worker<K> {
         session.memory_failures = 0;
         session.progress_ms = now_ms;
         session.leg_mut(leg).intake.received += bytes;
-        let direction = if leg == CLIENT { IN } else { OUT };
+        let direction = direction_of(leg);
         let counters = session.route.counters();
         counters.bytes[direction].received.add(bytes);
         if session.mysql.is_some()

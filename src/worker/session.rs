@@ -382,6 +382,15 @@ pub(super) const fn opposite(leg: usize) -> usize {
     }
 }
 
+/// The direction of what a leg's peer sends.
+#[inline]
+pub(super) const fn direction_of(leg: usize) -> usize {
+    match leg {
+        CLIENT => IN,
+        _ => OUT,
+    }
+}
+
 /// Who a leg leads to, as someone to blame.
 pub(super) fn peer_of(leg: usize) -> Who {
     if leg == CLIENT {

@@ -2,7 +2,7 @@
 
 use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
-use super::super::session::{CLIENT, Source, Stage};
+use super::super::session::{CLIENT, Source, Stage, direction_of};
 use super::super::token::Op;
 use super::{Channel, Ended};
 use crate::limits::BUFFER_BYTES;
@@ -186,7 +186,7 @@ impl<K: Kernel> Worker<K> {
                     channel.truncated = true;
                 }
                 let tls = &self.sessions[slot].route.counters().tls;
-                tls.truncated[leg].add(1);
+                tls.truncated[direction_of(leg)].add(1);
             }
             Some(Ending::Clean) | None => {}
         }
