@@ -386,7 +386,11 @@ impl<K: Kernel> Worker<K> {
             login.lost(peer, &mut actions);
         }
         let mut orders = std::mem::take(&mut self.orders);
-        if let Some(splitter) = &mut conversation.splitter {
+        // The connection before the one that is wanted has been nobody's for some time.
+        let is_old = leg == REPLICA && conversation.replica_try.signs;
+        if let Some(splitter) = &mut conversation.splitter
+            && !is_old
+        {
             splitter.lost(server, now_us, &mut orders);
         }
         self.act(slot, actions);

@@ -1,6 +1,5 @@
 //! When a conversation is looked at, and what happens then.
 
-use super::Leaving;
 use crate::mysql::login::Peer;
 use crate::telemetry::{Reason, Who};
 use crate::worker::event_loop::Worker;
@@ -29,7 +28,7 @@ impl<K: Kernel> Worker<K> {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
         let conversation = session.mysql.as_deref_mut().expect("a MySQL session");
-        if conversation.replica_login.is_some() {
+        if conversation.replica_try.signs {
             return;
         }
         let login = conversation.login.as_ref();
@@ -98,26 +97,23 @@ impl<K: Kernel> Worker<K> {
     fn replica_expired(&mut self, slot: u32) {
         let conversation = self.sessions[slot].conversation_mut();
         conversation.replica_try.deadline_ms = 0;
-        let is_login = conversation.login.is_some() && conversation.replica_login.is_none();
-        if is_login {
-            let mut actions = Vec::new();
-            let login = conversation.login.as_mut().expect("just looked at");
-            login.replica_timed_out(&mut actions);
-            self.act(slot, actions);
-        } else {
+        if let Some(login) = &mut conversation.replica_login {
             let mut out = Vec::new();
-            if let Some(login) = &mut conversation.replica_login {
-                login.leave(&mut out);
-            }
+            login.leave(&mut out);
             self.send_own(slot, REPLICA, out);
             self.leave_when_sent(slot, REPLICA);
             self.replica_failed(slot);
+        } else if conversation.replica_try.signs {
+            self.replica_failed(slot);
+        } else if let Some(login) = &mut conversation.login {
+            let mut actions = Vec::new();
+            login.replica_timed_out(&mut actions);
+            self.act(slot, actions);
         }
-        let line = &self.sessions[slot].conversation().lines[REPLICA];
-        let connecting = !self.sessions[slot].conversation().replica_try.is_connected;
-        if connecting && line.leaving != Leaving::Now {
-            self.close_leg(slot, REPLICA);
-        } else if self.sessions[slot].is_shaking_hands(REPLICA) {
+        let session = &self.sessions[slot];
+        let is_leaving = session.conversation().is_leaving(REPLICA);
+        let is_connecting = !session.conversation().replica_try.is_connected;
+        if session.is_shaking_hands(REPLICA) || is_connecting && !is_leaving {
             // It has heard nothing that it could hold against whoever leaves.
             self.close_leg(slot, REPLICA);
             self.server_gone(slot, REPLICA);

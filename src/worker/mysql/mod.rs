@@ -164,6 +164,8 @@ impl Conversation {
         };
         match (in_login, &self.splitter) {
             (true, _) => Ear::Login,
+            // What the connection before has still to say.
+            (false, _) if leg == REPLICA && self.replica_try.signs => Ear::Nobody,
             (false, Some(_)) => Ear::Splitter,
             (false, None) => Ear::Nobody,
         }

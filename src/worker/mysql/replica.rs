@@ -11,7 +11,7 @@ use crate::telemetry::{ConnectError, Notice};
 use crate::worker::connect::{classify, shortage};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Farewell, Fd, Kernel};
-use crate::worker::session::REPLICA;
+use crate::worker::session::{REPLICA, Session};
 use crate::worker::token::Op;
 
 /// The search for a replica.
@@ -20,6 +20,9 @@ pub(super) struct ReplicaTry {
     tried: Tried,
     /// One is to be found.
     pub(super) is_wanted: bool,
+    /// Ringway logs in there itself, for a session that has logged in. Until it does, the leg may
+    /// have the connection before, which has to end first.
+    pub(super) signs: bool,
     /// The connection in the leg is one that was made.
     pub(super) is_connected: bool,
     /// When the login at it has taken too long; 0: nobody waits for it.
@@ -43,26 +46,10 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn open_replica_again(&mut self, slot: u32) {
         let now_ms = self.now_ms();
         let session = &mut self.sessions[slot];
-        let timeout_ms = session
-            .route
-            .mysql()
-            .settings
-            .replica_login_timeout
-            .as_millis() as u64;
-        let on_tls = session.route.server_tls.is_some();
-        let conversation = session.conversation_mut();
-        let splitter = conversation
-            .splitter
-            .as_ref()
-            .expect("it asks for a replica");
-        let (response, capabilities) = splitter.at_replica();
-        let signer = splitter.established().signer.clone();
-        let signer = signer.expect("a replica is opened where ringway can sign");
-        let required = capabilities.and(Capabilities::LAYOUT);
-        let login = ServerLogin::new(response, signer, capabilities, required);
-        let login = login.on_tls(on_tls);
-        conversation.replica_login = Some(Box::new(login));
-        conversation.replica_try.deadline_ms = now_ms + timeout_ms;
+        let timeout = session.route.mysql().settings.replica_login_timeout;
+        let search = &mut session.conversation_mut().replica_try;
+        search.deadline_ms = now_ms + timeout.as_millis() as u64;
+        search.signs = true;
         self.open_replica(slot);
         self.reschedule(slot);
     }
@@ -75,6 +62,7 @@ impl<K: Kernel> Worker<K> {
             // The one before is still being closed; this is called again then.
             return;
         }
+        session.prepare_replica_login();
         let route = Rc::clone(&session.route);
         let retries = usize::from(route.pool.settings().retries);
         loop {
@@ -163,16 +151,17 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn replica_failed(&mut self, slot: u32) {
         let now_us = self.kernel.now_us();
         let conversation = self.sessions[slot].conversation_mut();
-        conversation.replica_try.is_wanted = false;
-        conversation.replica_try.deadline_ms = 0;
+        let signs = conversation.replica_try.end();
         conversation.replica_login = None;
         let mut actions = Vec::new();
-        if let Some(login) = &mut conversation.login {
+        if let Some(login) = &mut conversation.login
+            && !signs
+        {
             login.lost(Peer::Replica, &mut actions);
         }
         let mut orders = std::mem::take(&mut self.orders);
         if let Some(splitter) = &mut conversation.splitter
-            && conversation.login.is_none()
+            && signs
         {
             splitter.replica_unavailable(now_us, &mut orders);
         }
@@ -194,8 +183,7 @@ impl<K: Kernel> Worker<K> {
         let tuning = session.route.tuning;
         let conversation = session.conversation_mut();
         conversation.replica_login = None;
-        conversation.replica_try.is_wanted = false;
-        conversation.replica_try.deadline_ms = 0;
+        conversation.replica_try.end();
         self.kernel.tune(conversation.replica.socket, &tuning);
         let mut orders = std::mem::take(&mut self.orders);
         if let Some(splitter) = &mut conversation.splitter {
@@ -214,5 +202,35 @@ impl<K: Kernel> Worker<K> {
         if let Some(member) = search.reached.take() {
             route.server_counters(member).closed.add(1);
         }
+    }
+}
+
+impl ReplicaTry {
+    /// The search is over. Whether ringway was to log in itself.
+    fn end(&mut self) -> bool {
+        self.is_wanted = false;
+        self.deadline_ms = 0;
+        std::mem::take(&mut self.signs)
+    }
+}
+
+impl Session {
+    /// The leg is free for a replica: gets ready to log in there, if that is for ringway to do.
+    fn prepare_replica_login(&mut self) {
+        let on_tls = self.route.server_tls.is_some();
+        let conversation = self.conversation_mut();
+        let has_login = conversation.replica_login.is_some();
+        let Some(splitter) = &conversation.splitter else {
+            return;
+        };
+        if !conversation.replica_try.signs || has_login {
+            return;
+        }
+        let (response, capabilities) = splitter.at_replica();
+        let signer = splitter.established().signer.clone();
+        let signer = signer.expect("a replica is opened where ringway can sign");
+        let required = capabilities.and(Capabilities::LAYOUT);
+        let login = ServerLogin::new(response, signer, capabilities, required);
+        conversation.replica_login = Some(Box::new(login.on_tls(on_tls)));
     }
 }
