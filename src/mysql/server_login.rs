@@ -29,6 +29,11 @@ impl Signing {
         }
     }
 
+    /// Who it signs for.
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
     /// Goes on where somebody else has signed this.
     pub(super) fn begun(mut self, plugin: Plugin, scramble: Scramble) -> Self {
         self.signed = Some((plugin, scramble));

@@ -27,7 +27,7 @@ labels! {
     Rung {
         /// Its password is in the configuration: verified here, signed for by ringway everywhere.
         Configured => "configured",
-        /// Its password was captured over TLS. Not available yet: no client link is TLS.
+        /// A server wanted its password, which it told over TLS: ringway signs for it everywhere.
         Capture => "capture",
         /// Its own signatures, one per server, were passed on.
         Relay => "relay",

@@ -11,6 +11,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 
 use tempfile::TempDir;
 
+use super::authority::{Authority, Identity};
 use super::janitor;
 use super::ports::Port;
 use super::wait::until;
@@ -190,6 +191,31 @@ impl Mysql9 {
         self.child = run_server(&self.words);
         self.end_with_this_program();
         self.wait_until_it_answers();
+    }
+
+    /// Has it forget who has logged in: it wants the password itself from everybody, once.
+    #[track_caller]
+    pub(crate) fn forget_logins(&self) {
+        self.sql("FLUSH LOCAL PRIVILEGES");
+    }
+
+    /// Has it show this certificate to new clients that ask for TLS, and after a restart.
+    #[track_caller]
+    pub(crate) fn show(&self, identity: &Identity, authority: &Authority) {
+        let data = self.directory.path().join("data");
+        let [certificate, key] = identity.files();
+        fs::copy(certificate, data.join("server-cert.pem")).unwrap();
+        fs::copy(key, data.join("server-key.pem")).unwrap();
+        fs::copy(authority.file(), data.join("ca.pem")).unwrap();
+        self.sql("ALTER INSTANCE RELOAD TLS");
+    }
+
+    /// Puts a copy of a file where programs of the folder find it; the path that they know it by.
+    #[track_caller]
+    pub(crate) fn place(&self, file: &Path) -> String {
+        let placed = self.directory.path().join(file.file_name().unwrap());
+        fs::copy(file, &placed).unwrap();
+        inside(&placed)
     }
 
     fn run(&self, statements: &str) -> Output {

@@ -30,8 +30,6 @@ pub(super) struct Change {
     scramble: Option<Scramble>,
     /// The replica's `AuthSwitchRequest`, while the primary comes first.
     replica_switch: Option<Vec<u8>>,
-    /// Signs at the replica in the client's place.
-    signing: Option<Signing>,
 }
 
 impl Login {
@@ -85,7 +83,6 @@ impl Login {
             token: self.token.clone(),
             scramble: self.scramble,
             replica_switch: None,
-            signing: None,
         }));
         self.response = Some(Box::new(response));
         if past_splitting {
@@ -116,24 +113,22 @@ impl Login {
         };
         let payload = write_request(response);
         self.signing = Some(Signing::new(signer.clone(), self.rules.servers_on_tls));
-        if let Some(change) = &mut self.change {
-            change.signing = Some(Signing::new(signer, self.rules.servers_on_tls));
-        }
+        self.replica_signing = Some(Signing::new(signer, self.rules.servers_on_tls));
         self.rung = Rung::Configured;
         self.change_at_both(&payload);
     }
 
     /// The replica wants a signature.
     pub(super) fn change_switches(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
-        let Some(change) = &mut self.change else {
-            return;
-        };
-        if let Some(signing) = &mut change.signing {
+        if let Some(signing) = &mut self.replica_signing {
             if signing.switch(&mut self.replica, payload).is_err() {
                 self.give_replica_up(PrimaryOnly::ReplicaPlugin, actions);
             }
             return;
         }
+        let Some(change) = &mut self.change else {
+            return;
+        };
         let Some((plugin, scramble)) = known_switch(payload) else {
             return self.give_replica_up(PrimaryOnly::ReplicaPlugin, actions);
         };
@@ -146,12 +141,6 @@ impl Login {
         if self.phase == Phase::ReplicaGreeting {
             self.change_at_replica(actions);
         }
-    }
-
-    /// The replica's plugin says something, and ringway signs. `None` where the client does.
-    pub(super) fn change_signs_more(&mut self, payload: &[u8]) -> Option<bool> {
-        let signing = self.change.as_mut()?.signing.as_mut()?;
-        Some(signing.more(&mut self.replica, payload).is_ok())
     }
 
     /// The primary has accepted: what about the replica? One that has not asked for anything yet,

@@ -346,8 +346,7 @@ impl Login {
         let (Some(Plugin::Sha2), Some(scramble)) = (self.plugin, self.scramble) else {
             return self.fail(Failure::CredentialUnusable, actions);
         };
-        let password = payload.strip_suffix(&[0]).unwrap_or(payload);
-        let signer = Signer::Password(Arc::new(Password::new(password)));
+        let signer = told(payload);
         self.rung = Rung::Capture;
         self.signer = Some(signer.clone());
         self.phase = Phase::Verdict;
@@ -475,7 +474,9 @@ impl Login {
         match said {
             Said::Greeting if self.phase == Phase::ReplicaGreeting => self.sign_at_replica(actions),
             Said::Greeting => {}
-            Said::Accepted(_) if self.phase == Phase::ReplicaVerdict => self.complete(actions),
+            Said::Accepted(_) if self.phase == Phase::ReplicaVerdict => {
+                self.replica_accepted(actions);
+            }
             Said::Accepted(_) if self.change.is_some() => self.change_accepted(actions),
             Said::Accepted(_) => self.replica.leave(),
             Said::Refused(_) => {
@@ -510,19 +511,52 @@ impl Login {
     }
 
     fn replica_asks(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
-        if let Some(signed) = self.change_signs_more(payload) {
-            return match signed {
-                true => {}
-                false => self.give_replica_up(PrimaryOnly::ReplicaPlugin, actions),
+        if let Some(signing) = &mut self.replica_signing {
+            return match signing.more(&mut self.replica, payload) {
+                Ok(()) => {}
+                Err(_) => self.give_replica_up(PrimaryOnly::ReplicaPlugin, actions),
             };
         }
         match payload {
             [AUTH_MORE_DATA, FAST_AUTH_OK] => self.replica.wait_on(),
-            [AUTH_MORE_DATA, FULL_AUTH] => {
-                self.give_replica_up(PrimaryOnly::ReplicaFullAuthentication, actions);
-            }
+            [AUTH_MORE_DATA, FULL_AUTH] => self.replica_wants_password(payload, actions),
             _ => self.give_replica_up(PrimaryOnly::ReplicaPlugin, actions),
         }
+    }
+
+    /// The replica does not remember the account. A client on TLS tells its password; others are
+    /// not asked: some give the login up then, and some tell it in plain text.
+    fn replica_wants_password(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+        let may_ask = self.client_tls == ClientTls::Running && !self.asked_for_more;
+        if !may_ask || self.phase != Phase::ReplicaVerdict || self.plugin != Some(Plugin::Sha2) {
+            return self.give_replica_up(PrimaryOnly::ReplicaFullAuthentication, actions);
+        }
+        self.asked_for_more = true;
+        self.pass_on(payload);
+        self.phase = Phase::ReplicaPassword;
+    }
+
+    /// Rung 2 at a replica: the client has told its password, which is good for more than this once
+    /// the replica has said so.
+    pub(super) fn captured_for_replica(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+        let Some(scramble) = self.scramble.filter(|_| self.primary_only.is_none()) else {
+            return self.complete(actions);
+        };
+        self.phase = Phase::ReplicaVerdict;
+        let signing = Signing::new(told(payload), self.rules.servers_on_tls);
+        self.replica_signing = Some(signing.begun(Plugin::Sha2, scramble));
+        self.replica_asks(&[AUTH_MORE_DATA, FULL_AUTH], actions);
+    }
+
+    /// The replica has accepted, whom the client has signed for or ringway.
+    fn replica_accepted(&mut self, actions: &mut Vec<Action>) {
+        if self.rung == Rung::Relay
+            && let Some(signing) = &self.replica_signing
+        {
+            self.rung = Rung::Capture;
+            self.signer = Some(signing.signer().clone());
+        }
+        self.complete(actions);
     }
 
     /// The session will have no replica. The login goes on as far as the lead and the client are
@@ -626,4 +660,10 @@ impl Login {
             last_scramble: self.scramble,
         }
     }
+}
+
+/// Signs with a password as clients tell it: with a NUL behind it.
+fn told(payload: &[u8]) -> Signer {
+    let password = payload.strip_suffix(&[0]).unwrap_or(payload);
+    Signer::Password(Arc::new(Password::new(password)))
 }

@@ -7,7 +7,7 @@
 //! The ladder, first match wins:
 //! 1. an account of the configuration is verified here, and ringway signs for it at every server;
 //! 2. capture: a client on TLS that is asked for its password itself (`caching_sha2_password`, when
-//!    the server does not remember it) tells it, and ringway signs with it from there on;
+//!    a server does not remember it) tells it, and ringway signs with it from there on;
 //! 3. relay: the primary by its greeting, the replica by the one switch;
 //! 4. the primary alone. A replica that is down, slow or of another opinion is never a reason to
 //!    refuse a client that the primary has accepted.
@@ -73,6 +73,8 @@ pub struct Login {
     wants_password: bool,
     /// Signs in the client's place.
     signing: Option<Signing>,
+    /// The same at the replica.
+    replica_signing: Option<Signing>,
     signer: Option<Signer>,
     rung: Rung,
     primary_only: Option<PrimaryOnly>,
@@ -117,6 +119,8 @@ enum Phase {
     ReplicaGreeting,
     /// The client, for a signature of the replica's scramble.
     SecondSignature,
+    /// The client, for the password that the replica wants.
+    ReplicaPassword,
     /// The replica, for its verdict.
     ReplicaVerdict,
     /// Nobody: logged in, or failed.
@@ -149,6 +153,7 @@ impl Login {
             client_tls: ClientTls::Off,
             wants_password: false,
             signing: None,
+            replica_signing: None,
             signer: None,
             rung: Rung::Relay,
             primary_only: None,
@@ -228,10 +233,12 @@ impl Login {
                 self.primary_lost(actions);
             }
             Peer::Replica => {
+                let was_wanted = !self.replica.is_unwanted();
                 self.replica.lose();
                 match self.lead {
                     Peer::Replica => self.lead_lost(actions),
-                    _ => self.give_replica_up(PrimaryOnly::ReplicaLost, actions),
+                    _ if was_wanted => self.give_replica_up(PrimaryOnly::ReplicaLost, actions),
+                    _ => {}
                 }
             }
         }
@@ -273,7 +280,11 @@ impl Login {
     pub fn expects_client(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Response | Phase::Proof | Phase::Answer | Phase::SecondSignature
+            Phase::Response
+                | Phase::Proof
+                | Phase::Answer
+                | Phase::SecondSignature
+                | Phase::ReplicaPassword
         )
     }
 
@@ -330,6 +341,7 @@ impl Login {
             Phase::Proof => self.proved(&payload, actions),
             Phase::Answer => self.answered(payload, actions),
             Phase::SecondSignature => self.signed_again(payload, actions),
+            Phase::ReplicaPassword => self.captured_for_replica(&payload, actions),
             _ => {}
         }
     }

@@ -6,13 +6,13 @@ use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 
 use super::samples::SSL_REQUEST;
 use super::script::{
-    DENIED, FULL_AUTH, NATIVE, OK_PACKET, PRIMARY, SHA2, Scene, capabilities, greeting, response,
-    response_with, token,
+    DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, PRIMARY, REPLICA, SHA2, Scene, capabilities,
+    greeting, response, response_with, switch, token,
 };
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::handshake::Greeting;
 use crate::mysql::login::Peer::{Client, Primary, Replica};
-use crate::mysql::login::{ClientTls, Failure, Login, Rules, Rung};
+use crate::mysql::login::{ClientTls, Failure, Login, PrimaryOnly, Rules, Rung};
 use crate::mysql::packet::{ErrPacket, write_packet};
 use crate::telemetry::Who;
 
@@ -41,6 +41,13 @@ fn on_tls_by(rules: Rules, plugin: &[u8]) -> Scene {
     assert!(scene.starts_tls && !scene.login.expects_client());
     scene.login.client_shook_hands();
     scene
+}
+
+/// The public key of a server, as PEM.
+fn server_key() -> String {
+    let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+    let der = aws_lc_rs::encoding::AsDer::as_der(&private.public_key()).unwrap();
+    crate::mysql::auth::tests::pem_of(der.as_ref())
 }
 
 fn error_of(scene: &mut Scene) -> (u8, u16) {
@@ -121,9 +128,6 @@ fn a_client_that_leaves_in_its_handshake_leaves_no_server_waiting() {
 
 #[test]
 fn a_password_that_is_told_on_tls_does_not_go_on_in_plain_text() {
-    let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
-    let der = aws_lc_rs::encoding::AsDer::as_der(&private.public_key()).unwrap();
-    let pem = crate::mysql::auth::tests::pem_of(der.as_ref());
     let mut scene = on_tls(SHA2);
     let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
     scene.says(Client, 2, &signed);
@@ -133,7 +137,7 @@ fn a_password_that_is_told_on_tls_does_not_go_on_in_plain_text() {
     scene.says(Client, 4, b"secret\0");
     // The server's key is asked for, and what it gets is as long as the key.
     scene.gets(Primary, 3, b"\x02");
-    scene.says(Primary, 4, &[b"\x01", pem.as_bytes()].concat());
+    scene.says(Primary, 4, &[b"\x01", server_key().as_bytes()].concat());
     let (sequence, encrypted) = scene.next(Primary);
     assert_eq!((sequence, encrypted.len()), (5, 256));
     scene.says(Primary, 6, OK_PACKET);
@@ -145,7 +149,7 @@ fn a_password_that_is_told_on_tls_does_not_go_on_in_plain_text() {
         .token(crate::mysql::auth::Plugin::Sha2, &PRIMARY)
         .unwrap();
     assert_eq!(known.to_vec(), token(SHA2, &PRIMARY));
-    scene.says(Replica, 0, &greeting(SHA2, super::script::REPLICA, 70));
+    scene.says(Replica, 0, &greeting(SHA2, REPLICA, 70));
     scene.leaves_as_nobody(Replica);
     assert!(scene.login.is_finished());
 }
@@ -164,6 +168,120 @@ fn a_server_on_tls_is_told_the_password_and_not_asked_for_a_key() {
     scene.next(Client);
     scene.says(Client, 4, b"secret\0");
     scene.gets(Primary, 3, b"secret\0");
+}
+
+#[test]
+fn a_replica_that_is_left_when_the_password_is_known_is_not_a_lost_one() {
+    let rules = Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    };
+    let mut scene = on_tls_by(rules, SHA2);
+    let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
+    scene.says(Client, 2, &signed);
+    scene.next(Primary);
+    scene.says(Replica, 0, &greeting(SHA2, REPLICA, 70));
+    scene.says(Primary, 2, FULL_AUTH);
+    scene.next(Client);
+    scene.says(Client, 4, b"secret\0");
+    scene.gets(Primary, 3, b"secret\0");
+    // It has answered and closed before the primary says anything.
+    scene.leaves_as_nobody(Replica);
+    scene.loses(Replica);
+    scene.says(Primary, 4, OK_PACKET);
+    scene.gets(Client, 5, OK_PACKET);
+    let done = scene.done();
+    assert_eq!((done.rung, done.primary_only), (Rung::Capture, None));
+}
+
+/// A client that has signed for both servers, of which the replica has yet to answer.
+fn signed_twice(mut scene: Scene, first: u8) -> Scene {
+    let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
+    scene.says(Client, first, &signed);
+    scene.gets(Primary, 1, &signed);
+    scene.says(Replica, 0, &greeting(SHA2, REPLICA, 70));
+    scene.says(Primary, 2, FAST_OK);
+    scene.says(Primary, 3, OK_PACKET);
+    scene.gets(Client, first + 1, &switch(SHA2, &REPLICA));
+    scene.says(Client, first + 2, &token(SHA2, &REPLICA));
+    scene.next(Replica);
+    scene
+}
+
+/// A client on TLS that the replica does not remember, and that is asked for its password.
+fn asked_for_the_replica(servers_on_tls: bool) -> Scene {
+    let rules = Rules {
+        servers_on_tls,
+        ..Rules::default()
+    };
+    let mut scene = signed_twice(on_tls_by(rules, SHA2), 2);
+    scene.says(Replica, 2, FULL_AUTH);
+    scene.gets(Client, 5, FULL_AUTH);
+    assert!(scene.login.expects_client() && !scene.login.waits_for_replica());
+    scene
+}
+
+#[test]
+fn a_replica_that_does_not_remember_a_client_on_tls_is_told_its_password() {
+    let mut scene = asked_for_the_replica(true);
+    scene.says(Client, 6, b"secret\0");
+    scene.gets(Replica, 3, b"secret\0");
+    assert!(scene.login.waits_for_replica());
+    scene.says(Replica, 4, OK_PACKET);
+    scene.gets(Client, 7, OK_PACKET);
+    let done = scene.done();
+    assert_eq!((done.rung, done.primary_only), (Rung::Capture, None));
+    assert!(done.replica.is_some() && done.signer.is_some());
+    scene.is_quiet();
+
+    // Not in plain text.
+    let mut scene = asked_for_the_replica(false);
+    scene.says(Client, 6, b"secret\0");
+    scene.gets(Replica, 3, b"\x02");
+    let key = [b"\x01", server_key().as_bytes()].concat();
+    scene.says(Replica, 4, &key);
+    assert_eq!(scene.next(Replica).1.len(), 256);
+    scene.says(Replica, 6, OK_PACKET);
+    scene.gets(Client, 7, OK_PACKET);
+    assert_eq!(scene.done().rung, Rung::Capture);
+}
+
+#[test]
+fn a_password_that_the_replica_does_not_take_costs_the_replica_alone() {
+    let mut scene = asked_for_the_replica(true);
+    scene.says(Client, 6, b"other\0");
+    scene.gets(Replica, 3, b"other\0");
+    scene.says(Replica, 4, DENIED);
+    scene.gets(Client, 7, OK_PACKET);
+    let done = scene.done();
+    let reason = Some(PrimaryOnly::ReplicaDenied);
+    assert_eq!((done.rung, done.primary_only), (Rung::PrimaryOnly, reason));
+    assert!(done.signer.is_none(), "nobody has said that it is right");
+
+    // Nor does one that is lost in the meantime cost more.
+    let mut scene = asked_for_the_replica(true);
+    scene.loses(Replica);
+    assert!(
+        scene.established.is_none(),
+        "the client was asked something"
+    );
+    scene.says(Client, 6, b"secret\0");
+    scene.gets(Client, 7, OK_PACKET);
+    let reason = Some(PrimaryOnly::ReplicaLost);
+    assert_eq!(scene.done().primary_only, reason);
+    scene.is_quiet();
+}
+
+#[test]
+fn a_client_without_tls_is_not_asked_for_its_password_by_a_replica() {
+    let mut scene = Scene::new(Rules::default());
+    scene.greet(SHA2);
+    let mut scene = signed_twice(scene, 1);
+    scene.says(Replica, 2, FULL_AUTH);
+    scene.gets(Client, 4, FAST_OK);
+    scene.gets(Client, 5, OK_PACKET);
+    let reason = Some(PrimaryOnly::ReplicaFullAuthentication);
+    assert_eq!(scene.done().primary_only, reason);
 }
 
 #[test]
