@@ -13,7 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use self::support::{
-    Authority, Balancer, Config, Mysql9Pair, PRIMARY, REPLICA, mysql9, quickly, until,
+    Authority, Balancer, Client, Config, Mysql9Pair, PRIMARY, REPLICA, mariadb, mariadb11, mysql9,
+    quickly, until,
 };
 
 const APP: (&str, &str) = ("app", "secret");
@@ -61,7 +62,10 @@ impl Stage {
         pair.replicate();
         let config = Config::mysql(pair.primary.address(), replica)
             .terminate(&identity)
-            .listener_tls("mode = \"preferred\"");
+            .listener_tls("mode = \"preferred\"")
+            // Whoever writes and reads reads at the replica all the same.
+            .pool_mysql("read_after_write = \"gtid\"")
+            .pool_mysql("gtid_wait = \"20s\"");
         let config = match servers_on_tls {
             true => config.verify(&authority, "localhost"),
             false => config,
@@ -205,6 +209,80 @@ fn a_client_on_tls_is_split_whatever_the_servers_remember() {
                 assert_eq!(stage.reads_by("relay", options), REPLICA);
             }
         }
+    }
+}
+
+/// Each of the libraries has its own way to answer a server that wants the password itself.
+#[test]
+fn client_libraries_on_tls_are_split_whatever_the_servers_remember() {
+    let pair = Mysql9Pair::alone();
+    for (servers_on_tls, memories) in [
+        (false, &[(false, false)][..]),
+        (true, &[(true, false), (true, true)]),
+    ] {
+        let stage = Stage::set(&pair, servers_on_tls);
+        for client in [Client::PyMysql, Client::NodeMysql2, Client::MysqlAsync] {
+            for &memory in memories {
+                remember(&pair, memory);
+                let rung = if memory.1 { "relay" } else { "capture" };
+                let before = (stage.logins(rung), stage.handshakes());
+                let output = client.run_on_tls(stage.balancer.address(), &stage.authority.file());
+                let after = (before.0 + 1.0, before.1 + 1.0);
+                assert_eq!(
+                    (stage.logins(rung), stage.handshakes()),
+                    after,
+                    "{client:?}"
+                );
+                is_split(&said(&output));
+            }
+        }
+    }
+}
+
+/// What a script of a library says of where it was.
+#[track_caller]
+fn is_split(lines: &str) {
+    let places: Vec<_> = lines
+        .lines()
+        .filter(|line| line.starts_with("at "))
+        .collect();
+    assert!(places.len() > 3, "{lines}");
+    for place in places {
+        let expected = match place.contains("in transaction") {
+            true => PRIMARY,
+            false => REPLICA,
+        };
+        assert!(place.ends_with(expected), "{place}");
+    }
+}
+
+#[test]
+fn clients_of_mariadb_that_check_are_split_whatever_the_servers_remember() {
+    let pair = Mysql9Pair::alone();
+    for servers_on_tls in [false, true] {
+        let stage = Stage::set(&pair, servers_on_tls);
+        let address = stage.balancer.address();
+        let ca = format!("--ssl-ca={}", stage.authority.file().display());
+        let inside = pair.primary.place(&stage.authority.file());
+        let inside = format!("--ssl-ca={inside}");
+        let of_10 = || {
+            let options = ["--ssl", "--ssl-verify-server-cert", &ca];
+            mariadb(address, "secret", &options, PLACES)
+        };
+        let of_11 = || mariadb11(address, &[&inside], PLACES);
+        for client in [&of_10 as &dyn Fn() -> Output, &of_11] {
+            for memory in MEMORIES {
+                remember(&pair, memory);
+                let before = stage.handshakes();
+                assert_eq!(stage.place_of_reads(&client()), REPLICA, "{memory:?}");
+                assert_eq!(stage.handshakes(), before + 1.0);
+            }
+        }
+        let error = refused(&mariadb11(address, &[], PLACES));
+        assert!(
+            error.contains("ERROR 2026"),
+            "a certificate of nobody known: {error}"
+        );
     }
 }
 

@@ -4,10 +4,10 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
-use self::support::{Balancer, Config, Pair, mariadb};
+use self::support::clients::{python, run};
+use self::support::{Balancer, Client, Config, Pair, mariadb};
 
 /// Reads of one's own writes are on the replica, so that they go there and are the same as on the
 /// primary.
@@ -18,25 +18,6 @@ fn balancer(pair: &Pair) -> Balancer {
             .pool_mysql("read_after_write = \"gtid\"")
             .pool_mysql("gtid_wait = \"20s\""),
     )
-}
-
-/// What `tests/all` has fetched.
-#[track_caller]
-fn fetched(what: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let path = target.join("clients").join(what);
-    assert!(
-        path.exists(),
-        "{} is missing: tests/all fetches it, from the package registries",
-        path.display()
-    );
-    path
-}
-
-fn script(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(path)
 }
 
 /// What a client prints, apart from where it was, and where it was.
@@ -79,49 +60,24 @@ fn is_none_the_wiser(run: impl Fn(SocketAddr) -> Output) {
     assert!(sessions >= 1.0);
 }
 
-#[track_caller]
-fn run(command: &mut Command) -> Output {
-    let program = command.get_program().to_owned();
-    command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{program:?}, which tests/all installs: {error}"))
-}
-
-fn python(client: &str, address: SocketAddr) -> Output {
-    run(Command::new("python3")
-        .arg(script("python").join(client))
-        .args([&address.port().to_string(), client.trim_end_matches(".py")])
-        .env("PYTHONPATH", fetched("python"))
-        .env("PYTHONDONTWRITEBYTECODE", "1"))
-}
-
 #[test]
 fn pymysql_is_none_the_wiser() {
-    is_none_the_wiser(|address| python("pymysql_client.py", address));
+    is_none_the_wiser(|address| Client::PyMysql.run(address));
 }
 
 #[test]
 fn mysql_connector_python_is_none_the_wiser() {
-    is_none_the_wiser(|address| python("connector_client.py", address));
+    is_none_the_wiser(|address| Client::ConnectorPython.run(address));
 }
 
 #[test]
 fn node_mysql2_is_none_the_wiser() {
-    is_none_the_wiser(|address| {
-        run(Command::new("node")
-            .arg(script("node/client.js"))
-            .args([&address.port().to_string(), "node_client"])
-            .arg(fetched("node/node_modules")))
-    });
+    is_none_the_wiser(|address| Client::NodeMysql2.run(address));
 }
 
 #[test]
 fn mysql_async_is_none_the_wiser() {
-    is_none_the_wiser(|address| {
-        run(Command::new(fetched("rust/debug/ringway-test-client"))
-            .args([&address.port().to_string(), "rust_client"]))
-    });
+    is_none_the_wiser(|address| Client::MysqlAsync.run(address));
 }
 
 /// Libraries that count packets, and give a connection up that does not count as they do.
@@ -146,10 +102,7 @@ q.execute('SELECT 7')
 print(q.fetchone()[0])",
         balancer.address().port()
     );
-    let output = run(Command::new("python3")
-        .args(["-c", &script])
-        .env("PYTHONPATH", fetched("python"))
-        .env("PYTHONDONTWRITEBYTECODE", "1"));
+    let output = run(python().args(["-c", &script]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.stdout, b"1148\n7\n", "{said}");
 }

@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
+use support::clients::{python, run as run_program};
 use support::{Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, mariadb};
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
@@ -166,7 +166,6 @@ fn python_speaks_tls_through_it() {
     let pair = Pair::shared();
     let config = pair.config().listener_tls("mode = \"required\"");
     let balancer = Balancer::start(&config);
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let program = "import pymysql, ssl, sys
 context = ssl.create_default_context()
 context.check_hostname = False
@@ -178,11 +177,7 @@ with link.cursor() as cursor:
         cursor.execute('SELECT @@server_id, REPEAT(%s, 50000)', ('x',))
         print(cursor.fetchone()[0])
 ";
-    let output = Command::new("python3")
-        .args(["-c", program, &balancer.address().port().to_string()])
-        .env("PYTHONPATH", target.join("clients/python"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let port = balancer.address().port().to_string();
+    let output = run_program(python().args(["-c", program, &port]));
     assert_eq!(said(&output), format!("{REPLICA}\n").repeat(20));
 }

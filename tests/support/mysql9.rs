@@ -265,6 +265,28 @@ pub(crate) fn mysql9(
     child.wait_with_output().unwrap()
 }
 
+/// The command line of MariaDB 11.8 as `app`, with nothing said of TLS: it insists on TLS, and on
+/// knowing who it speaks with.
+#[track_caller]
+pub(crate) fn mariadb11(address: SocketAddr, options: &[&str], sql: &str) -> Output {
+    const FOLDER: &str = "/opt/mariadb/usr";
+    let mut command = in_root("/usr/bin/env");
+    command
+        .arg(format!("LD_LIBRARY_PATH={FOLDER}/lib/x86_64-linux-gnu"))
+        .arg(format!("{FOLDER}/bin/mariadb"))
+        .arg("--no-defaults")
+        .arg(format!(
+            "--plugin-dir={FOLDER}/lib/x86_64-linux-gnu/libmariadb3/plugin"
+        ))
+        .args(["--protocol=tcp", "--host=127.0.0.1", "--user=app"])
+        .args(["--password=secret", "--batch", "--skip-column-names"])
+        .arg(format!("--port={}", address.port()))
+        .args(options)
+        .args(["--execute", sql, "shop"])
+        .output()
+        .unwrap()
+}
+
 fn client() -> Command {
     let mut command = in_root("/usr/bin/mysql");
     command.args(["--no-defaults", "--no-login-paths"]);

@@ -2,18 +2,23 @@
 'use strict';
 
 const { createHash } = require('node:crypto');
+const { readFileSync } = require('node:fs');
 const path = require('node:path');
 
 // The library lies with what was built, and not beside this file.
 const mysql = require(path.join(process.argv[4], 'mysql2/promise'));
 
 const [port, table] = [Number(process.argv[2]), process.argv[3]];
+const authority = process.argv[5];
+const largeMib = authority ? 1 : 17;
+const tls = authority && { ssl: { ca: readFileSync(authority), verifyIdentity: true } };
 const say = (name, value) => console.log(name, JSON.stringify(value));
 
 async function main() {
   const connection = await mysql.createConnection({
     host: '127.0.0.1', port, user: 'app', password: 'secret', database: 'shop',
     charset: 'utf8mb4', dateStrings: true, rowsAsArray: true,
+    ...tls,
   });
   const at = async (name, ask) =>
     console.log(`at ${name}: ${(await ask('SELECT @@server_id'))[0][0]}`);
@@ -50,7 +55,7 @@ async function main() {
     await connection.rollback();
     say(`${kind} rolled back`, await ask(`SELECT COUNT(*) FROM ${table}`));
 
-    await ask(insert, ['0123456789abcdef'.repeat(17 * 65536), null, null, null]);
+    await ask(insert, ['0123456789abcdef'.repeat(largeMib * 65536), null, null, null]);
     const [[stored]] = await ask(`SELECT v FROM ${table} WHERE LENGTH(v) > ?`, [1000]);
     say(`${kind} large`, [stored.length, createHash('sha1').update(stored).digest('hex')]);
     await ask(`DELETE FROM ${table} WHERE id > ?`, [0]);

@@ -3,8 +3,9 @@
 import hashlib
 
 
-def run(connection, table, marker="%s", prepared=None):
-    """Text protocol by `connection.cursor()`, binary by `prepared()` if there is such a cursor."""
+def run(connection, table, marker="%s", prepared=None, large_mib=17):
+    """Text protocol by `connection.cursor()`, binary by `prepared()` if there is such a cursor.
+    A packet has 16 MiB at most, so that a value of 17 takes two."""
     connection.autocommit(True) if callable(connection.autocommit) else setattr(
         connection, "autocommit", True
     )
@@ -50,7 +51,7 @@ def run(connection, table, marker="%s", prepared=None):
         connection.rollback()
         say(kind + " rolled back", ask(cursor, f"SELECT COUNT(*) FROM {table}"))
 
-        large = "0123456789abcdef" * (17 * 65536)
+        large = "0123456789abcdef" * (large_mib * 65536)
         ask(cursor, insert, (large, None, None, None))
         stored = ask(cursor, f"SELECT v FROM {table} WHERE LENGTH(v) > {marker}", (1000,))[0][0]
         stored = stored if isinstance(stored, str) else stored.decode()

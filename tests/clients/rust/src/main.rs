@@ -1,9 +1,10 @@
 //! mysql_async: both protocols, by `query` and `exec`.
 
 use std::env::args;
+use std::path::PathBuf;
 
 use mysql_async::prelude::{Query, Queryable, WithParams};
-use mysql_async::{Conn, Error, OptsBuilder, Params, Row, Value};
+use mysql_async::{Conn, Error, OptsBuilder, Params, Row, SslOpts, Value};
 
 /// Statements with parameters, in one protocol or the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +64,14 @@ async fn main() -> Result<(), Error> {
     let mut words = args().skip(1);
     let port = words.next().and_then(|port| port.parse().ok());
     let table = words.next().expect("a port and the name of a table");
+    let authority = words.next().map(PathBuf::from);
+    let large_mib = if authority.is_some() { 1 } else { 17 };
+    let tls = authority.map(|file| SslOpts::default().with_root_certs(vec![file.into()]));
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
         .tcp_port(port.expect("a port"))
         .prefer_socket(false)
+        .ssl_opts(tls)
         .user(Some("app"))
         .pass(Some("secret"))
         .db_name(Some("shop"));
@@ -87,12 +92,12 @@ async fn main() -> Result<(), Error> {
     ))
     .await?;
     for kind in [Kind::Text, Kind::Binary] {
-        both_ways(all, kind, &table).await?;
+        both_ways(all, kind, &table, large_mib).await?;
     }
     connection.disconnect().await
 }
 
-async fn both_ways(all: &mut Conn, kind: Kind, table: &str) -> Result<(), Error> {
+async fn both_ways(all: &mut Conn, kind: Kind, table: &str, large_mib: usize) -> Result<(), Error> {
     let insert = format!("INSERT INTO {table} (v, d, day) VALUES (?, ?, ?)");
     let null = Value::NULL;
     for row in [
@@ -135,7 +140,7 @@ async fn both_ways(all: &mut Conn, kind: Kind, table: &str) -> Result<(), Error>
     all.query_drop("ROLLBACK").await?;
     say(kind, "rolled back", &kind.ask(all, &count, vec![]).await?);
 
-    let large = "0123456789abcdef".repeat(17 * 65_536);
+    let large = "0123456789abcdef".repeat(large_mib * 65_536);
     kind.ask(
         all,
         &insert,
