@@ -287,24 +287,62 @@ fn clients_of_mariadb_that_check_are_split_whatever_the_servers_remember() {
 }
 
 #[test]
-fn a_client_without_tls_is_split_by_servers_that_remember_it() {
+fn a_client_without_tls_is_split_as_far_as_servers_can_be_told_its_password() {
+    const BY_KEY: (&str, Option<&str>) = ("capture", None);
+    const BY_HEART: (&str, Option<&str>) = ("relay", None);
+    // It was asked for its password by the primary alone, or would have been by the replica alone.
+    const AT_PRIMARY: (&str, Option<&str>) = ("primary_only", Some("full_authentication"));
+    const UNKNOWN: (&str, Option<&str>) = ("primary_only", Some("replica_full_authentication"));
     let pair = Mysql9Pair::alone();
-    let stage = Stage::set(&pair, false);
-    for (memory, reason) in MEMORIES.into_iter().zip([
-        None,
-        Some("replica_full_authentication"),
-        Some("full_authentication"),
-        Some("full_authentication"),
-    ]) {
-        remember(&pair, memory);
-        let Some(reason) = reason else {
-            assert_eq!(stage.reads_by("relay", PLAIN), REPLICA);
-            continue;
-        };
-        let before = stage.kept_on_primary(reason);
-        assert_eq!(stage.reads_by("primary_only", PLAIN), PRIMARY);
-        assert_eq!(stage.kept_on_primary(reason), before + 1.0, "{memory:?}");
+    for (servers_on_tls, expected) in [
+        (false, [BY_HEART, UNKNOWN, AT_PRIMARY, AT_PRIMARY]),
+        // The primary is told over TLS what ringway's key has hidden, and so is the replica.
+        (true, [BY_HEART, UNKNOWN, BY_KEY, BY_KEY]),
+    ] {
+        let stage = Stage::set(&pair, servers_on_tls);
+        for (memory, (rung, reason)) in MEMORIES.into_iter().zip(expected) {
+            remember(&pair, memory);
+            let place = if reason.is_none() { REPLICA } else { PRIMARY };
+            let before = reason.map(|reason| stage.kept_on_primary(reason) + 1.0);
+            assert_eq!(stage.reads_by(rung, PLAIN), place, "{memory:?}");
+            let after = reason.map(|reason| stage.kept_on_primary(reason));
+            assert_eq!(after, before, "{memory:?}");
+        }
     }
+}
+
+#[test]
+fn who_trusts_no_key_or_another_one_is_not_asked_to_trust_ringways() {
+    let pair = Mysql9Pair::alone();
+    let stage = Stage::set(&pair, true);
+    let address = stage.balancer.address();
+    remember(&pair, (false, false));
+    let options = ["--ssl-mode=DISABLED", "--skip-get-server-public-key"];
+    let error = refused(&mysql9(address, APP, &options, "SELECT 1"));
+    assert!(error.contains("requires secure connection"), "{error}");
+
+    let key = format!("--server-public-key-path={}", pair.primary.public_key());
+    let options = ["--ssl-mode=DISABLED", "--skip-get-server-public-key", &key];
+    let error = refused(&mysql9(address, APP, &options, "SELECT 1"));
+    assert!(error.contains("ERROR 1045"), "{error}");
+    assert!(
+        error.contains("not encrypted for the key that it shows"),
+        "{error}"
+    );
+    let labels = [("reason", "password_unreadable")];
+    let metrics = stage.balancer.metrics();
+    assert_eq!(
+        metrics.sum("ringway_mysql_login_failures_total", &labels),
+        1.0
+    );
+
+    // And a wrong password is still none.
+    let error = refused(&mysql9(address, ("app", "wrong"), PLAIN, "SELECT 1"));
+    assert!(error.contains("Access denied for user 'app'@"), "{error}");
+    // The same by the library of MariaDB.
+    let by_mariadb = mariadb(address, "secret", &[], PLACES);
+    assert_eq!(stage.place_of_reads(&by_mariadb), REPLICA);
+    assert_eq!(stage.logins("capture"), 1.0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::listen::{Options, Request};
-use super::{Complete, LoadedTls, Secrets};
+use super::{Complete, LoadedTls};
 use crate::balance::{Cursors, Member, Pool, Server};
 use crate::config::{self, Address, Config, MysqlPool, Roles};
 use crate::tls::policy::{ListenerPolicy, PoolPolicy};
@@ -66,12 +66,7 @@ type ServerId<'a> = (&'a str, &'a str, &'a Address);
 
 /// Compares a configuration with what exists.
 pub(super) fn plan(known: &Known, complete: &Complete) -> Plan {
-    let Complete {
-        config,
-        secrets,
-        tls,
-        ..
-    } = complete;
+    let Complete { config, tls, .. } = complete;
     let pools = plan_pools(known, config);
     let listeners = plan_listeners(known, config);
     let (open, retune, close) = plan_sockets(known, config);
@@ -84,7 +79,7 @@ pub(super) fn plan(known: &Known, complete: &Complete) -> Plan {
             .cloned()
             .collect(),
         returning: returning(known, &pools),
-        mysql: plan_mysql(known, config, secrets),
+        mysql: plan_mysql(known, complete),
         pool_tls: plan_pool_tls(known, config, tls),
         pools,
         listener_tls: (0..listeners.len()).map(|i| tls.listener(i)).collect(),
@@ -223,7 +218,13 @@ fn id(server: &Server) -> ServerId<'_> {
     (server.pool(), server.name(), server.address())
 }
 
-fn plan_mysql(known: &Known, config: &Config, secrets: &Secrets) -> Vec<Option<Arc<MysqlRoute>>> {
+fn plan_mysql(known: &Known, complete: &Complete) -> Vec<Option<Arc<MysqlRoute>>> {
+    let Complete {
+        config,
+        secrets,
+        tls,
+        ..
+    } = complete;
     let route = |(pool, rules): (&config::Pool, _)| {
         let before = known.unauthenticated.get(&*pool.name).cloned();
         Some(Arc::new(MysqlRoute {
@@ -231,7 +232,10 @@ fn plan_mysql(known: &Known, config: &Config, secrets: &Secrets) -> Vec<Option<A
             settings: MysqlSettings::new(pool.mysql.as_ref()?, before.unwrap_or_default()),
         }))
     };
-    let pools = config.pools.iter().zip(secrets.rules(config));
+    let pools = config
+        .pools
+        .iter()
+        .zip(secrets.rules(config, tls.password_key()));
     pools.map(route).collect()
 }
 

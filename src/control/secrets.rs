@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 
 use super::files;
 use crate::config::{
-    Config, Errors, MysqlPool, PoolSecrets, ReadAfterWrite, SecretSource, UserSecret,
+    Config, Errors, MysqlPool, Pool, PoolSecrets, ReadAfterWrite, SecretSource, UserSecret,
 };
 use crate::limits::SECRET_BYTES_MAX;
 use crate::mysql::auth::{Credential, NativeHash, Password};
 use crate::mysql::login::Rules;
+use crate::mysql::password_key::PasswordKey;
 
 /// The passwords that a configuration names, in the order of its pools.
 #[derive(Debug, Default)]
@@ -40,15 +41,26 @@ impl Secrets {
     ///
     /// # Panics
     /// When they were read for another configuration.
-    pub(super) fn rules(&self, config: &Config) -> Vec<Option<Rules>> {
+    pub(super) fn rules(
+        &self,
+        config: &Config,
+        password_key: Option<&Arc<PasswordKey>>,
+    ) -> Vec<Option<Rules>> {
         let pools = config.pools.iter().enumerate();
-        let rules = pools
-            .map(|(i, pool)| Some(rules(pool.mysql.as_ref()?, &self.0[i], pool.tls.is_some())));
-        rules.collect()
+        let rules = |(i, pool): (usize, &Pool)| {
+            let key = password_key.filter(|_| pool.tls.is_some());
+            Some(Rules {
+                servers_on_tls: pool.tls.is_some(),
+                password_key: key.cloned(),
+                ..rules(pool.mysql.as_ref()?, &self.0[i])
+            })
+        };
+        pools.map(rules).collect()
     }
 }
 
-fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>, servers_on_tls: bool) -> Rules {
+/// As far as TLS has nothing to do with them.
+fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>) -> Rules {
     let accounts = mysql.users.iter().zip(&secrets.users);
     let account = |(user, password): (&crate::config::MysqlUser, &Option<Arc<Password>>)| {
         let credential = match (&user.secret, password) {
@@ -65,9 +77,8 @@ fn rules(mysql: &MysqlPool, secrets: &PoolSecrets<Arc<Password>>, servers_on_tls
         accounts: accounts.map(account).collect(),
         primary_only_users: primary_only.map(|name| name.clone().into_bytes()).collect(),
         local_infile: mysql.local_infile,
-        announce: None,
-        servers_on_tls,
         track_gtids: mysql.read_after_write == ReadAfterWrite::Gtid,
+        ..Rules::default()
     }
 }
 
@@ -235,7 +246,7 @@ mod tests {
         ));
         let secrets = Secrets::read(&config).unwrap();
         assert!(is(secrets.monitor(0).unwrap(), "secret"));
-        let rules = secrets.rules(&config).remove(0).unwrap();
+        let rules = secrets.rules(&config, None).remove(0).unwrap();
         assert!(rules.local_infile && rules.track_gtids);
         assert!(rules.primary_only_users.contains(&b"backup"[..]));
         let signed = Signer::Password(Arc::new(Password::new("secret")));

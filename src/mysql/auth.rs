@@ -327,6 +327,8 @@ fn to_vec(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use x509_cert::der::pem::{LineEnding, encode_string};
+
     use super::*;
 
     const SCRAMBLE: Scramble = Scramble([
@@ -503,19 +505,6 @@ pub(super) mod tests {
     }
 
     pub(in crate::mysql) fn pem_of(der: &[u8]) -> String {
-        const LETTERS: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");
-        for group in der.chunks(3) {
-            let word = group
-                .iter()
-                .fold(0, |word, &byte| word << 8 | u32::from(byte));
-            let word = word << (8 * (3 - group.len()));
-            for i in 0..4 {
-                let letter = LETTERS[(word >> (18 - 6 * i)) as usize & 63] as char;
-                text.push(if i <= group.len() { letter } else { '=' });
-            }
-        }
-        text + "\n-----END PUBLIC KEY-----\n"
+        encode_string("PUBLIC KEY", LineEnding::LF, der).unwrap()
     }
 }

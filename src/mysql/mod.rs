@@ -4,7 +4,8 @@
 //! A listener for this protocol logs each client in at two servers at once ([`login`]), then follows
 //! commands and replies by their packet headers ([`framer`], [`command`], [`reply`]) without ever
 //! assembling or parsing a row. [`packet`], [`cursor`] and [`handshake`] are the layouts, [`auth`]
-//! the arithmetic of passwords. Only the servers of `ringway demo` write rows, with [`result`].
+//! the arithmetic of passwords, [`password_key`] a key to have them told under. Only the servers of
+//! `ringway demo` write rows, with [`result`].
 //!
 //! Servers are looked after without a client: [`probe`] greets one without an account, [`monitor`]
 //! asks one whether it takes writes and how far behind it is, and says what follows from the answers.
@@ -46,6 +47,7 @@ pub mod login;
 mod mask;
 pub mod monitor;
 pub mod packet;
+pub mod password_key;
 pub mod probe;
 pub mod reply;
 pub mod result;

@@ -27,7 +27,7 @@ labels! {
     Rung {
         /// Its password is in the configuration: verified here, signed for by ringway everywhere.
         Configured => "configured",
-        /// A server wanted its password, which it told over TLS: ringway signs for it everywhere.
+        /// A server wanted its password, which it told ringway: ringway signs for it everywhere.
         Capture => "capture",
         /// Its own signatures, one per server, were passed on.
         Relay => "relay",
@@ -93,6 +93,8 @@ labels! {
         OutOfOrder => "out_of_order",
         /// The client's packet is longer than any of a login.
         PacketTooLong => "packet_too_long",
+        /// The client has not encrypted its password for ringway's key.
+        PasswordUnreadable => "password_unreadable",
         /// The primary was lost in the middle of the login.
         ServerLost => "server_lost",
         /// The server did not keep to the protocol.

@@ -218,6 +218,11 @@ impl Mysql9 {
         inside(&placed)
     }
 
+    /// Where programs of the folder find the public key under which it takes passwords.
+    pub(crate) fn public_key(&self) -> String {
+        inside(&self.directory.path().join("data/public_key.pem"))
+    }
+
     fn run(&self, statements: &str) -> Output {
         let socket = inside(&self.directory.path().join("socket"));
         client()

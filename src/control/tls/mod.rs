@@ -20,6 +20,7 @@ pub(super) use self::expiry::Watched;
 use self::read::Reader;
 use super::Error;
 use crate::config::{Config, Diagnostic, Errors, Pool};
+use crate::mysql::password_key::{NoKey, PasswordKey};
 use crate::tls::certificates::Certificate;
 use crate::tls::config::provider;
 use crate::tls::names::host_name;
@@ -27,8 +28,8 @@ use crate::tls::policy::{ListenerPolicy, PoolPolicy};
 use crate::tls::self_signed::{self, SelfSignedError};
 use crate::tls::tickets::{NoRandomness, TicketKeys};
 
-/// What of TLS lives as long as the process: the keys of session tickets, and the certificate of
-/// mysql listeners for which none is configured.
+/// What of TLS lives as long as the process: the keys of session tickets, the certificate of mysql
+/// listeners for which none is configured, and the key for passwords of mysql clients without TLS.
 #[derive(Clone, Debug)]
 pub struct TlsState(Arc<Lasting>);
 
@@ -37,6 +38,7 @@ struct Lasting {
     ticket_keys: Arc<TicketKeys>,
     started: Instant,
     own_certificate: OnceLock<Certificate>,
+    password_key: OnceLock<Arc<PasswordKey>>,
 }
 
 impl TlsState {
@@ -53,6 +55,7 @@ impl TlsState {
             ticket_keys,
             started,
             own_certificate: OnceLock::new(),
+            password_key: OnceLock::new(),
         })))
     }
 
@@ -75,6 +78,18 @@ impl TlsState {
         let made = own.get().expect("it has just been made");
         Ok(made.clone())
     }
+
+    /// The key for passwords, of which one is enough for the life of the process.
+    fn password_key(&self) -> Result<Arc<PasswordKey>, NoKey> {
+        let key = &self.0.password_key;
+        if key.get().is_none() {
+            let made = PasswordKey::make()?;
+            // Another thread may have been faster, which does not matter.
+            let _ = key.set(Arc::new(made));
+        }
+        let made = key.get().expect("it has just been made");
+        Ok(Arc::clone(made))
+    }
 }
 
 /// For this host, under the names by which it knows itself.
@@ -92,6 +107,7 @@ pub struct LoadedTls {
     listeners: Vec<Option<Arc<ListenerPolicy>>>,
     pools: Vec<Option<Arc<ClientConfig>>>,
     certificates: Vec<Watched>,
+    password_key: Option<Arc<PasswordKey>>,
 }
 
 impl LoadedTls {
@@ -106,11 +122,13 @@ impl LoadedTls {
             .map(|listener| reader.listener(listener))
             .collect();
         let pools = config.pools.iter().map(|pool| reader.pool(pool)).collect();
+        let password_key = reader.password_key(&config.pools);
         let (certificates, warnings) = reader.finish()?;
         let loaded = Self {
             listeners,
             pools,
             certificates,
+            password_key,
         };
         Ok((loaded, warnings))
     }
@@ -133,6 +151,11 @@ impl LoadedTls {
         };
         let names = pool.servers.iter().map(name).collect();
         Some(PoolPolicy::new(options, names, workers + 1))
+    }
+
+    /// The key for passwords of mysql clients without TLS, where servers are on TLS.
+    pub(super) fn password_key(&self) -> Option<&Arc<PasswordKey>> {
+        self.password_key.as_ref()
     }
 
     /// The certificates that listeners and pools show, in the order of the configuration.

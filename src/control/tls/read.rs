@@ -16,6 +16,7 @@ use crate::config::{
     Severity, TlsCommon, TlsServer, TrustFiles,
 };
 use crate::control::files;
+use crate::mysql::password_key::PasswordKey;
 use crate::tls::certificates::{
     self, Certificate, CertificateError, CertificateSet, read_revocation_lists,
 };
@@ -185,6 +186,17 @@ impl<'a> Reader<'a> {
         let built = options.build();
         built
             .map_err(|error| self.error(&owner, tls.position, &error))
+            .ok()
+    }
+
+    /// `None`: no pool is one whose servers would be told passwords over TLS, or there is no key.
+    pub(super) fn password_key(&mut self, pools: &[Pool]) -> Option<Arc<PasswordKey>> {
+        let of_mysql = |pool: &&Pool| pool.mysql.is_some() && pool.tls.is_some();
+        let pool = pools.iter().find(of_mysql)?;
+        let position = pool.tls.as_ref()?.position;
+        let owner = Owner::Pool(pool.name.clone());
+        let made = self.state.password_key();
+        made.map_err(|error| self.error(&owner, position, &error))
             .ok()
     }
 

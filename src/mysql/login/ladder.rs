@@ -9,7 +9,7 @@ use crate::mysql::auth::{Credential, Password, Plugin, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Flaw, Malformed};
 use crate::mysql::handshake::{AuthSwitch, FirstPacket, Response};
-use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, known_switch};
+use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, WANT_PUBLIC_KEY, known_switch};
 use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, OK, OkPacket, Status};
 use crate::mysql::server_login::Signing;
 
@@ -304,9 +304,12 @@ impl Login {
             return self.ask_client(payload);
         }
         if full && self.rules.servers_on_tls {
-            // The server takes any answer for the password, and a client without TLS has only
-            // questions about keys.
-            return self.fail(Failure::CredentialUnusable, actions);
+            // The server takes any answer for the password, and a client without TLS has a question
+            // first, which is for ringway.
+            self.asked_for_more = true;
+            self.pass_on(payload);
+            self.phase = Phase::KeyQuestion;
+            return;
         }
         let reason = match payload {
             [AUTH_NEXT_FACTOR, ..] => PrimaryOnly::MultiFactor,
@@ -328,7 +331,7 @@ impl Login {
     /// The client's answer to the lead.
     pub(super) fn answered(&mut self, payload: Zeroizing<Vec<u8>>, actions: &mut Vec<Action>) {
         if std::mem::take(&mut self.wants_password) {
-            return self.captured(&payload, actions);
+            return self.captured(told(&payload), actions);
         }
         if !self.asked_for_more && !self.is_signature(&payload) {
             let error = Malformed::new("AuthSwitchResponse", Flaw::Unexpected);
@@ -339,14 +342,33 @@ impl Login {
         self.phase = Phase::Verdict;
     }
 
-    /// Rung 2: the client has told its password, as it does on TLS only. It does not go on in plain
-    /// text: the lead gets it encrypted for its own key, and the replica is logged in at when it is
-    /// needed.
-    fn captured(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+    /// The client's question for a public key, which is answered as a server without TLS would. One
+    /// that has no question has a server's key already, or says its password in plain text.
+    pub(super) fn asked_for_key(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+        let key = self.rules.password_key.clone();
+        let Some(key) = key.filter(|_| payload == [WANT_PUBLIC_KEY]) else {
+            return self.fail(Failure::PasswordUnreadable, actions);
+        };
+        self.pass_on(&[&[AUTH_MORE_DATA], key.pem().as_bytes()].concat());
+        self.phase = Phase::EncryptedPassword;
+    }
+
+    /// The client's password, under ringway's key.
+    pub(super) fn told_in_secret(&mut self, payload: &[u8], actions: &mut Vec<Action>) {
+        let key = self.rules.password_key.as_ref().zip(self.scramble);
+        match key.and_then(|(key, scramble)| key.decrypt(payload, &scramble)) {
+            Some(password) => self.captured(Signer::Password(Arc::new(password)), actions),
+            None => self.fail(Failure::PasswordUnreadable, actions),
+        }
+    }
+
+    /// Rung 2: the client has told its password, on TLS or under ringway's key. It does not go on in
+    /// plain text: the lead gets it over TLS or encrypted for its own key, and the replica is logged
+    /// in at when it is needed.
+    fn captured(&mut self, signer: Signer, actions: &mut Vec<Action>) {
         let (Some(Plugin::Sha2), Some(scramble)) = (self.plugin, self.scramble) else {
             return self.fail(Failure::CredentialUnusable, actions);
         };
-        let signer = told(payload);
         self.rung = Rung::Capture;
         self.signer = Some(signer.clone());
         self.phase = Phase::Verdict;

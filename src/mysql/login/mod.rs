@@ -7,7 +7,8 @@
 //! The ladder, first match wins:
 //! 1. an account of the configuration is verified here, and ringway signs for it at every server;
 //! 2. capture: a client on TLS that is asked for its password itself (`caching_sha2_password`, when
-//!    a server does not remember it) tells it, and ringway signs with it from there on;
+//!    a server does not remember it) tells it, and ringway signs with it from there on. So does one
+//!    without TLS under ringway's key, if the servers are on TLS;
 //! 3. relay: the primary by its greeting, the replica by the one switch;
 //! 4. the primary alone. A replica that is down, slow or of another opinion is never a reason to
 //!    refuse a client that the primary has accepted.
@@ -115,6 +116,10 @@ enum Phase {
     Verdict,
     /// The client, for an answer to the lead.
     Answer,
+    /// The client, for its question for a public key.
+    KeyQuestion,
+    /// The client, for its password under ringway's key.
+    EncryptedPassword,
     /// The replica, for its greeting. The lead has accepted, here and in what follows.
     ReplicaGreeting,
     /// The client, for a signature of the replica's scramble.
@@ -283,6 +288,8 @@ impl Login {
             Phase::Response
                 | Phase::Proof
                 | Phase::Answer
+                | Phase::KeyQuestion
+                | Phase::EncryptedPassword
                 | Phase::SecondSignature
                 | Phase::ReplicaPassword
         )
@@ -340,6 +347,8 @@ impl Login {
             Phase::Response => self.responded(&payload, actions),
             Phase::Proof => self.proved(&payload, actions),
             Phase::Answer => self.answered(payload, actions),
+            Phase::KeyQuestion => self.asked_for_key(&payload, actions),
+            Phase::EncryptedPassword => self.told_in_secret(&payload, actions),
             Phase::SecondSignature => self.signed_again(payload, actions),
             Phase::ReplicaPassword => self.captured_for_replica(&payload, actions),
             _ => {}

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::mysql::auth::{Credential, Plugin, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::Malformed;
 use crate::mysql::handshake::{FirstPacketError, Greeting, Response};
 use crate::mysql::packet::{ErrPacket, Status};
+use crate::mysql::password_key::PasswordKey;
 use crate::telemetry::{LoginFailure, Who};
 
 pub use crate::telemetry::{PrimaryOnly, Rung};
@@ -69,6 +71,8 @@ pub struct Rules {
     pub announce: Option<Plugin>,
     /// Whether servers are spoken to over TLS.
     pub servers_on_tls: bool,
+    /// What clients without TLS encrypt the password with that a server on TLS wants.
+    pub password_key: Option<Arc<PasswordKey>>,
     /// Whether the primary is asked to report GTIDs even if the client does not want to know.
     pub track_gtids: bool,
 }
@@ -157,6 +161,8 @@ pub enum Failure {
     OutOfOrder,
     /// The client's packet is longer than any of a login.
     PacketTooLong,
+    /// The client has not encrypted its password for ringway's key.
+    PasswordUnreadable,
     /// The primary was lost in the middle of the login.
     ServerLost,
     /// The server did not keep to the protocol.
@@ -184,6 +190,7 @@ impl Failure {
             Self::NoServer => LoginFailure::NoServer,
             Self::OutOfOrder => LoginFailure::OutOfOrder,
             Self::PacketTooLong => LoginFailure::PacketTooLong,
+            Self::PasswordUnreadable => LoginFailure::PasswordUnreadable,
             Self::ServerLost => LoginFailure::ServerLost,
             Self::ServerProtocol(_) => LoginFailure::ServerProtocol,
             Self::ServerRefused { .. } => LoginFailure::ServerRefused,
@@ -200,6 +207,7 @@ impl Failure {
             | Self::ClientWantsTls
             | Self::OutOfOrder
             | Self::PacketTooLong
+            | Self::PasswordUnreadable
             | Self::TlsRequired => Who::Client,
             Self::CredentialUnusable
             | Self::ServerRefused {
@@ -239,6 +247,7 @@ impl Failure {
             Self::NoServer => (2003, b"HY000", text(NO_SERVER)),
             Self::OutOfOrder => (1156, b"08S01", text("Got packets out of order")),
             Self::PacketTooLong => (1153, b"08S01", text(TOO_LONG)),
+            Self::PasswordUnreadable => (1045, b"28000", text(UNREADABLE)),
             Self::ServerLost => (2013, b"HY000", text(LOST)),
             Self::ServerProtocol(_) => (2027, b"HY000", text(NONSENSE)),
         };
@@ -270,6 +279,8 @@ const TLS_REQUIRED: &str = "Connections without TLS are not allowed at this bala
 const UNUSABLE: &str = "The balancer cannot log this account in with what it is configured to know";
 const NO_SERVER: &str = "The balancer can reach no server that could take this connection";
 const TOO_LONG: &str = "Got a packet bigger than a login can be";
+const UNREADABLE: &str =
+    "The balancer cannot read the password, which is not encrypted for the key that it shows";
 const LOST: &str = "The balancer has lost the connection to the server during the login";
 const NONSENSE: &str = "The server does not keep to the protocol";
 

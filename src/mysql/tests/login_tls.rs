@@ -9,11 +9,13 @@ use super::script::{
     DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, PRIMARY, REPLICA, SHA2, Scene, capabilities,
     greeting, response, response_with, switch, token,
 };
+use crate::mysql::auth::{Password, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::handshake::Greeting;
 use crate::mysql::login::Peer::{Client, Primary, Replica};
 use crate::mysql::login::{ClientTls, Failure, Login, PrimaryOnly, Rules, Rung};
 use crate::mysql::packet::{ErrPacket, write_packet};
+use crate::mysql::password_key::PasswordKey;
 use crate::telemetry::Who;
 
 /// A client that is offered TLS, and has seen the greeting.
@@ -284,18 +286,82 @@ fn a_client_without_tls_is_not_asked_for_its_password_by_a_replica() {
     assert_eq!(scene.done().primary_only, reason);
 }
 
-#[test]
-fn a_client_without_tls_cannot_be_asked_for_its_password_by_a_server_with_tls() {
-    let rules = Rules {
+/// A client without TLS, at servers with TLS, that is asked for its password.
+fn asked_without_tls(key: &Arc<PasswordKey>) -> Scene {
+    let mut scene = Scene::new(Rules {
         servers_on_tls: true,
+        password_key: Some(Arc::clone(key)),
         ..Rules::default()
-    };
-    let mut scene = Scene::new(rules);
+    });
     scene.greet(SHA2);
     scene.respond(SHA2);
     scene.says(Primary, 2, FULL_AUTH);
-    assert_eq!(error_of(&mut scene), (2, 1045));
-    assert_eq!(scene.failure, Some(Failure::CredentialUnusable));
+    scene.gets(Client, 2, FULL_AUTH);
+    scene
+}
+
+#[test]
+fn a_client_without_tls_tells_servers_with_tls_its_password_under_ringways_key() {
+    let key = Arc::new(PasswordKey::make().unwrap());
+    let pem = key.pem().as_bytes();
+    let signer = Signer::Password(Arc::new(Password::new("secret")));
+    let secret = signer.encrypt_password(pem, &PRIMARY).unwrap();
+    for piece in [usize::MAX, 1] {
+        let mut scene = asked_without_tls(&key).in_pieces(piece);
+        scene.says(Client, 3, b"\x02");
+        scene.gets(Client, 4, &[b"\x01", pem].concat());
+        scene.is_quiet();
+        scene.says(Client, 5, &secret);
+        scene.gets(Primary, 3, b"secret\0");
+        scene.says(Primary, 4, OK_PACKET);
+        scene.gets(Client, 6, OK_PACKET);
+        let done = scene.done();
+        assert_eq!((done.rung, done.primary_only), (Rung::Capture, None));
+        assert!(done.signer.is_some(), "it signs at the replica, too");
+    }
+}
+
+#[test]
+fn a_password_that_is_not_under_ringways_key_reaches_no_server() {
+    let key = Arc::new(PasswordKey::make().unwrap());
+    let signer = Signer::Password(Arc::new(Password::new("secret")));
+    let for_server = signer.encrypt_password(server_key().as_bytes(), &PRIMARY);
+    let for_server = for_server.unwrap();
+    // By a client that has not asked for a key: it has the server's, or no secrets.
+    for told in [&for_server[..], b"secret\0", b"", b"\x02\x02"] {
+        let mut scene = asked_without_tls(&key);
+        scene.says(Client, 3, told);
+        assert_eq!(error_of(&mut scene), (4, 1045));
+        assert_eq!(scene.failure, Some(Failure::PasswordUnreadable));
+        assert_eq!(Failure::PasswordUnreadable.who(), Who::Client);
+        scene.gets(Primary, 3, b"");
+    }
+    // By one that has.
+    for told in [&for_server[..], b"secret\0", b"", b"\x02"] {
+        let mut scene = asked_without_tls(&key);
+        scene.says(Client, 3, b"\x02");
+        scene.next(Client);
+        scene.says(Client, 5, told);
+        assert_eq!(error_of(&mut scene), (6, 1045));
+        assert_eq!(scene.failure, Some(Failure::PasswordUnreadable));
+        scene.gets(Primary, 3, b"");
+        scene.says(Primary, 4, DENIED);
+        assert!(scene.login.is_finished() || scene.closed[Primary as usize]);
+    }
+}
+
+#[test]
+fn a_wrong_password_under_ringways_key_is_refused_in_the_servers_words() {
+    let key = Arc::new(PasswordKey::make().unwrap());
+    let signer = Signer::Password(Arc::new(Password::new("wrong")));
+    let secret = signer.encrypt_password(key.pem().as_bytes(), &PRIMARY);
+    let mut scene = asked_without_tls(&key);
+    scene.says(Client, 3, b"\x02");
+    scene.next(Client);
+    scene.says(Client, 5, &secret.unwrap());
+    scene.gets(Primary, 3, b"wrong\0");
+    scene.says(Primary, 4, DENIED);
+    scene.gets(Client, 6, DENIED);
 }
 
 #[test]
