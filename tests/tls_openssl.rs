@@ -22,25 +22,7 @@ fn connect_to(
     authority: &Authority,
     more: &[&str],
 ) -> SClient {
-    let ca = authority.file();
-    let mut arguments = vec!["-CAfile", ca.to_str().unwrap(), "-servername", SITE];
-    arguments.extend_from_slice(more);
-    SClient::connect(balancer.config().address_of(listener), &arguments)
-}
-
-/// Types a line and waits for its echo.
-#[track_caller]
-fn expect_echo(client: &mut SClient, line: &str) {
-    let from = client.output().len();
-    client.say(line);
-    client.wait_for(from, line);
-}
-
-/// Has a client leave as it should.
-#[track_caller]
-fn leave(mut client: SClient) -> String {
-    client.say("Q");
-    client.wait_for_exit()
+    SClient::of_site(balancer.config().address_of(listener), authority, more)
 }
 
 fn echo_at(identity: &Identity) -> (Service, Config) {
@@ -75,8 +57,8 @@ fn both_versions_are_spoken_and_sessions_end_as_they_should() {
         let mut client = connect(&balancer, &authority, &[version]);
         let connected = client.wait_connected();
         assert!(connected.contains(suite), "{connected}");
-        expect_echo(&mut client, "hello to the server");
-        leave(client);
+        client.expect_echo("hello to the server");
+        client.leave();
     }
     balancer.wait_closed("client", "finished", 2);
     let truncated = balancer.metrics().sum("ringway_tls_truncated_total", &[]);
@@ -119,7 +101,7 @@ fn suites_that_are_not_configured_are_not_spoken() {
             connected.contains(&format!("Cipher is {suite}")),
             "{connected}"
         );
-        leave(client);
+        client.leave();
     }
     let other = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"];
     let output = connect(&balancer, &authority, &other).wait_for_exit();
@@ -135,12 +117,12 @@ fn keep_session(balancer: &Balancer, authority: &Authority, version: &str, file:
     let connected = client.wait_connected();
     assert!(connected.contains("New, TLS"), "{connected}");
     // Tickets of TLS 1.3 come with the first bytes.
-    expect_echo(&mut client, "a ticket, please");
+    client.expect_echo("a ticket, please");
     eventually(|| match fs::metadata(file).map(|file| file.len()) {
         Ok(1..) => Ok(()),
         _ => Err(format!("a session of {version}: {}", client.output())),
     });
-    leave(client);
+    client.leave();
 }
 
 /// Connects with a session from a file; whether it was resumed.
@@ -155,8 +137,8 @@ fn is_resumed(
     let arguments = [version, "-sess_in", file.to_str().unwrap()];
     let mut client = connect_to(balancer, listener, authority, &arguments);
     let connected = client.wait_connected();
-    expect_echo(&mut client, "hello again");
-    leave(client);
+    client.expect_echo("hello again");
+    client.leave();
     let is_resumed = connected.contains("Reused, TLS");
     assert_ne!(is_resumed, connected.contains("New, TLS"), "{connected}");
     is_resumed
@@ -216,10 +198,10 @@ fn keys_change_in_both_directions_while_a_session_goes_on() {
             let from = client.output().len();
             client.say(command);
             client.wait_for(from, "KEYUPDATE");
-            expect_echo(&mut client, &format!("round {round} of {command:?}"));
+            client.expect_echo(&format!("round {round} of {command:?}"));
         }
     }
-    leave(client);
+    client.leave();
     balancer.wait_closed("client", "finished", 1);
 }
 
@@ -230,7 +212,7 @@ fn a_client_that_renegotiates_is_refused() {
     let balancer = Balancer::start(&config);
     let mut client = connect(&balancer, &authority, &["-tls1_2"]);
     client.wait_connected();
-    expect_echo(&mut client, "hello");
+    client.expect_echo("hello");
     client.say("R");
     let output = client.wait_for_exit();
     assert!(output.contains("no renegotiation"), "{output}");
@@ -262,24 +244,19 @@ fn certificates_of_clients_are_asked_for_checked_and_logged() {
     let (_server, config) = echo_at(&authority.issue(&[SITE]));
     let config = config.access_log(log.display());
     let mut balancer = Balancer::start(&config);
-    let showing = |identity: &Identity| {
-        let files = [&identity.certificate_file, &identity.key_file];
-        let [certificate, key] = files.map(|file| file.display().to_string());
-        ["-cert".to_owned(), certificate, "-key".to_owned(), key]
-    };
     let get_in = |balancer: &Balancer, version: &str, shown: Option<&Identity>| {
-        let shown = shown.map(showing);
+        let shown = shown.map(Identity::s_client_arguments);
         let mut arguments = vec![version];
-        arguments.extend(shown.iter().flatten().map(String::as_str));
+        arguments.extend(shown.iter().flatten());
         let mut client = connect(balancer, &authority, &arguments);
         client.wait_connected();
-        expect_echo(&mut client, "hello");
-        leave(client);
+        client.expect_echo("hello");
+        client.leave();
     };
     let refused = |balancer: &Balancer, version: &str, shown: Option<&Identity>, alert: &str| {
-        let shown = shown.map(showing);
+        let shown = shown.map(Identity::s_client_arguments);
         let mut arguments = vec![version];
-        arguments.extend(shown.iter().flatten().map(String::as_str));
+        arguments.extend(shown.iter().flatten());
         let output = connect(balancer, &authority, &arguments).wait_for_exit();
         assert!(output.contains(alert), "{output}");
     };

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::version::TLS12;
@@ -100,6 +101,21 @@ fn a_server_of_another_name_is_passed_over() {
         .verify(&authority, SITE);
     let balancer = Balancer::start(&config);
     next_server_serves(&balancer, "not valid for name \"site.example\"");
+}
+
+#[test]
+fn a_server_whose_certificate_was_revoked_is_passed_over() {
+    let authority = Authority::new();
+    let [revoked, valid] = [(); 2].map(|()| authority.issue(&[SITE]));
+    let tomorrow = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+    let list = authority.revoke(&[&revoked], tomorrow);
+    let (bad, good) = (echo(&server_config(&revoked)), echo(&server_config(&valid)));
+    let config = Config::to([bad.address(), good.address()])
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE)
+        .pool_tls(&format!("crl_files = [{list:?}]"));
+    let balancer = Balancer::start(&config);
+    next_server_serves(&balancer, "the peer's certificate is not accepted: Revoked");
 }
 
 #[test]

@@ -17,9 +17,11 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error as TlsError, SignatureAlgorithm, SignatureScheme};
 use thiserror::Error;
 use x509_cert::Certificate as X509;
-use x509_cert::der::Decode;
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{self, Decode, SliceReader, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
 
 use crate::limits::SUBJECT_BYTES_MAX;
 use crate::tls::names::{Names, Pattern};
@@ -59,6 +61,16 @@ pub enum CertificateError {
     BadKey {
         /// The file.
         path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A revocation list that cannot be read.
+    #[error("{path}: revocation list {number} cannot be read: {what}")]
+    BadRevocationList {
+        /// The file.
+        path: String,
+        /// Which one in the file, counted from 1.
+        number: usize,
         /// What is wrong with it.
         what: String,
     },
@@ -107,6 +119,7 @@ impl CertificateError {
             Self::BadPem { path, .. }
             | Self::BadCertificate { path, .. }
             | Self::BadKey { path, .. }
+            | Self::BadRevocationList { path, .. }
             | Self::BadStaple { path }
             | Self::EncryptedKey { path }
             | Self::Mismatch { key: path, .. }
@@ -200,13 +213,11 @@ impl Certificate {
         let first = read.first().ok_or_else(|| missing(path, "certificate"))?;
         let first = first.tbs_certificate();
         let validity = first.validity();
-        let time =
-            |time: x509_cert::time::Time| UnixTime::since_unix_epoch(time.to_unix_duration());
         Ok(Self {
             names: names_of(first).map_err(|error| bad(1, error.to_string()))?,
             subject: printable(&first.subject().to_string()),
-            not_before: time(validity.not_before),
-            not_after: time(validity.not_after),
+            not_before: unix_time(validity.not_before),
+            not_after: unix_time(validity.not_after),
             key: Arc::new(pair),
         })
     }
@@ -354,14 +365,57 @@ pub fn read_certificates(file: File<'_>) -> Result<Vec<CertificateDer<'static>>,
     read_all(file, "certificate")
 }
 
+/// A list of certificates that their issuer has revoked.
+#[derive(Clone, Debug)]
+pub struct RevocationList {
+    der: CertificateRevocationListDer<'static>,
+    next_update: Option<UnixTime>,
+}
+
+impl RevocationList {
+    /// The list as rustls has it.
+    pub fn der(&self) -> &CertificateRevocationListDer<'static> {
+        &self.der
+    }
+
+    /// When its issuer has promised a newer one at the latest: it is good for nothing after that.
+    pub fn next_update(&self) -> Option<UnixTime> {
+        self.next_update
+    }
+}
+
 /// The revocation lists of a PEM file.
 ///
 /// # Errors
 /// When there is none, or the file is broken.
-pub fn read_revocation_lists(
-    file: File<'_>,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, CertificateError> {
-    read_all(file, "revocation list (`X509 CRL`)")
+pub fn read_revocation_lists(file: File<'_>) -> Result<Vec<RevocationList>, CertificateError> {
+    let found = read_all(file, "revocation list (`X509 CRL`)")?;
+    let read = |(index, der): (usize, CertificateRevocationListDer<'static>)| {
+        let next_update =
+            next_update(&der).map_err(|error| CertificateError::BadRevocationList {
+                path: file.path.into(),
+                number: index.saturating_add(1),
+                what: error.to_string(),
+            })?;
+        Ok(RevocationList {
+            der,
+            next_update: next_update.map(unix_time),
+        })
+    };
+    found.into_iter().enumerate().map(read).collect()
+}
+
+/// What a list says in front of its entries, of which there may be a million (RFC 5280, section
+/// 5.1): version, algorithm, issuer, when it was made, and when the next one is due.
+fn next_update(list: &[u8]) -> der::Result<Option<Time>> {
+    let list = AnyRef::from_der(list)?;
+    let to_be_signed = AnyRef::decode(&mut SliceReader::new(list.value())?)?;
+    let mut fields = SliceReader::new(to_be_signed.value())?;
+    for _ in ["version", "algorithm", "issuer"] {
+        AnyRef::decode(&mut fields)?;
+    }
+    Time::decode(&mut fields)?;
+    Option::<Time>::decode(&mut fields)
 }
 
 fn read_all<T: PemObject>(file: File<'_>, what: &'static str) -> Result<Vec<T>, CertificateError> {
@@ -403,20 +457,21 @@ fn load_key(
 }
 
 /// An OCSP response is opaque here, but one that carries no answer is worth nothing: it is a
-/// sequence that starts with the status 0 (RFC 6960, section 4.2.1).
+/// sequence that starts with the status 0 (RFC 6960, section 4.2.1). One that is torn is none.
 fn read_staple(file: File<'_>) -> Result<Vec<u8>, CertificateError> {
-    let bad = || CertificateError::BadStaple {
-        path: file.path.into(),
-    };
-    let content = match file.bytes {
-        [0x30, 0x81, _, content @ ..] | [0x30, 0x82, _, _, content @ ..] => content,
-        [0x30, _, content @ ..] => content,
-        _ => return Err(bad()),
-    };
-    if !content.starts_with(&[0x0A, 1, 0]) {
-        return Err(bad());
+    let has_answer = AnyRef::from_der(file.bytes).is_ok_and(|response| {
+        response.tag() == Tag::Sequence && response.value().starts_with(&[0x0A, 1, 0])
+    });
+    match has_answer {
+        true => Ok(file.bytes.to_vec()),
+        false => Err(CertificateError::BadStaple {
+            path: file.path.into(),
+        }),
     }
-    Ok(file.bytes.to_vec())
+}
+
+fn unix_time(time: Time) -> UnixTime {
+    UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
 fn missing(path: &str, what: &'static str) -> CertificateError {
@@ -435,9 +490,7 @@ fn bad_pem(file: File<'_>, error: &pem::Error) -> CertificateError {
 
 /// The host names of a certificate: those of its extension, or its common name when it has none.
 /// What is there and no host name (an address, say) is passed over.
-fn names_of(
-    certificate: &x509_cert::TbsCertificate,
-) -> Result<Vec<Pattern>, x509_cert::der::Error> {
+fn names_of(certificate: &x509_cert::TbsCertificate) -> Result<Vec<Pattern>, der::Error> {
     let alternatives = certificate.get_extension::<SubjectAltName>()?;
     let texts: Vec<String> = match alternatives {
         Some((_, SubjectAltName(names))) => names

@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::limits::{TICKETS_PER_SESSION, TLS_SESSIONS_PER_SERVER};
 use crate::tls::certificates::{
-    Certificate, CertificateError, CertificateSet, File, read_certificates,
+    Certificate, CertificateError, CertificateSet, File, RevocationList, read_certificates,
 };
 use crate::tls::ciphers;
 use crate::tls::tickets::TicketKeys;
@@ -121,8 +121,9 @@ pub fn provider() -> CryptoProvider {
 pub struct Trust {
     /// The certificates that are trusted.
     pub roots: Arc<RootCertStore>,
-    /// Revocation lists. With any, those of all issuers that are not trusted themselves are needed.
-    pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
+    /// Revocation lists. With any, one of each issuer is needed: a certificate of which nobody
+    /// knows whether it was revoked is not accepted, nor one whose issuer's list has expired.
+    pub revocation_lists: Vec<RevocationList>,
 }
 
 impl Trust {
@@ -158,6 +159,10 @@ impl Trust {
             });
         }
         Ok(Self::of(roots))
+    }
+
+    fn lists(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
+        self.revocation_lists.iter().map(|list| list.der().clone())
     }
 
     fn of(roots: RootCertStore) -> Self {
@@ -217,7 +222,8 @@ impl ServerOptions {
                     Arc::clone(&trust.roots),
                     Arc::clone(&provider),
                 )
-                .with_crls(trust.revocation_lists.iter().cloned());
+                .with_crls(trust.lists())
+                .enforce_revocation_expiration();
                 if optional {
                     verifier = verifier.allow_unauthenticated();
                 }
@@ -291,7 +297,8 @@ impl ClientOptions {
             ServerCheck::Verify(trust) => {
                 let roots = Arc::clone(&trust.roots);
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                    .with_crls(trust.revocation_lists.iter().cloned())
+                    .with_crls(trust.lists())
+                    .enforce_revocation_expiration()
                     .build()
                     .map_err(|error| trouble(&error))?
             }

@@ -20,6 +20,7 @@ use super::metrics::Metrics;
 use super::peer::{End, Peer};
 use super::process::Process;
 use super::seccomp;
+use super::tools::text;
 use super::wait::eventually;
 
 /// A running balancer. When it is dropped, it has to be as it was before the test's traffic, and
@@ -293,6 +294,17 @@ impl Balancer {
                 .map(str::to_owned)
                 .ok_or(format!("a refusal in the log:\n{}", &log[seen..]))
         })
+    }
+
+    /// What `ringway check` says about the configuration as it is on disk, and its exit code.
+    #[track_caller]
+    pub(crate) fn check(&self) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringway"))
+            .args(["check", "--config"])
+            .arg(self.config_path())
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output))
     }
 
     /// Replaces the file as a whole, and reads nothing.

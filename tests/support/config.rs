@@ -164,6 +164,13 @@ impl Config {
         config
     }
 
+    /// A line for the last certificate of the last listener.
+    pub(crate) fn certificate(mut self, line: &str) -> Self {
+        let listener = self.listeners.last_mut().unwrap();
+        set(listener.certificates.last_mut().unwrap(), line);
+        self
+    }
+
     /// Connections to the last listener for which this line holds go to this pool.
     pub(crate) fn tls_route(mut self, line: &str, pool: &str) -> Self {
         let lines = vec![line.to_owned(), format!("pool = \"{pool}\"")];

@@ -40,7 +40,7 @@ pub(crate) use self::mariadb::{MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::mysql9::{Mysql9, Mysql9Pair, mariadb11, mysql9};
 pub(crate) use self::network::{COUNTED, in_own_network, make_counted_address, run};
-pub(crate) use self::openssl::SClient;
+pub(crate) use self::openssl::{SClient, ocsp_response};
 pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_buffers, within};
 pub(crate) use self::ports::Port;
 pub(crate) use self::process::Process;
@@ -49,5 +49,5 @@ pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
 pub(crate) use self::tls::{SITE, TlsEnd, TlsPeer, server_config, tls12, tls12_rsa, tls13};
-pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_with};
+pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_code, curl_with};
 pub(crate) use self::wait::{DEADLINE, eventually, quickly, until};

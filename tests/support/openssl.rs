@@ -1,12 +1,16 @@
-//! `openssl s_client`: a client that is not made of what ringway is made of.
+//! `openssl`: a client (`s_client`) that is not made of what ringway is made of, and an authority
+//! that is asked about certificates (`ocsp`).
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::tools::missing;
+use super::authority::{Authority, Identity};
+use super::tls::SITE;
+use super::tools::{missing, text};
 use super::wait::eventually;
 
 /// A client that is connected until it is dropped, or leaves by itself.
@@ -32,6 +36,15 @@ impl SClient {
         collect(child.stdout.take().unwrap(), &output);
         collect(child.stderr.take().unwrap(), &output);
         Self { child, output }
+    }
+
+    /// Connects and wants [`SITE`], and believes this authority.
+    #[track_caller]
+    pub(crate) fn of_site(address: SocketAddr, authority: &Authority, more: &[&str]) -> Self {
+        let ca = authority.file();
+        let mut arguments = vec!["-CAfile", ca.to_str().unwrap(), "-servername", SITE];
+        arguments.extend_from_slice(more);
+        Self::connect(address, &arguments)
     }
 
     /// Types a line: to be sent, or one of its commands.
@@ -61,6 +74,21 @@ impl SClient {
         self.output()
     }
 
+    /// Types a line and waits for its echo.
+    #[track_caller]
+    pub(crate) fn expect_echo(&mut self, line: &str) {
+        let from = self.output().len();
+        self.say(line);
+        self.wait_for(from, line);
+    }
+
+    /// Has it leave as it should. Returns all that it has printed.
+    #[track_caller]
+    pub(crate) fn leave(mut self) -> String {
+        self.say("Q");
+        self.wait_for_exit()
+    }
+
     /// Waits until it has ended by itself. Returns all that it has printed.
     #[track_caller]
     pub(crate) fn wait_for_exit(mut self) -> String {
@@ -88,6 +116,43 @@ impl Drop for SClient {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What an authority answers, in DER, when it is asked whether it has revoked a certificate.
+#[track_caller]
+pub(crate) fn ocsp_response(
+    authority: &Authority,
+    identity: &Identity,
+    is_revoked: bool,
+) -> Vec<u8> {
+    let [index, response] = ["index", "response"].map(|name| authority.directory().join(name));
+    // ca(1): the state, the end of its validity, when it was revoked, the serial number.
+    let state = match is_revoked {
+        true => "R\t400101000000Z\t200101000000Z",
+        false => "V\t400101000000Z\t",
+    };
+    let entry = format!("{state}\t{:X}\tunknown\t/CN=any\n", identity.serial());
+    fs::write(&index, entry).unwrap();
+    let [ca, key] = [authority.file(), authority.key_file()];
+    let output = Command::new("openssl")
+        .args(["ocsp", "-no_nonce", "-ndays", "7", "-index"])
+        .arg(&index)
+        .arg("-CA")
+        .arg(&ca)
+        .arg("-rsigner")
+        .arg(&ca)
+        .arg("-rkey")
+        .arg(key)
+        .arg("-issuer")
+        .arg(&ca)
+        .arg("-cert")
+        .arg(&identity.certificate_file)
+        .arg("-respout")
+        .arg(&response)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| missing("openssl", &error));
+    fs::read(&response).unwrap_or_else(|error| panic!("no response: {error}: {}", text(&output)))
 }
 
 fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) {

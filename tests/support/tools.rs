@@ -241,18 +241,27 @@ pub(crate) fn curl(url: &str) -> Vec<u8> {
 /// The same with more arguments.
 #[track_caller]
 pub(crate) fn curl_with(arguments: &[&str], url: &str) -> Vec<u8> {
-    let output = Command::new("curl")
+    let output = run_curl(arguments, url);
+    assert!(output.status.success(), "curl {url}: {}", text(&output));
+    output.stdout
+}
+
+/// How curl ends with a URL: one of its exit codes.
+pub(crate) fn curl_code(arguments: &[&str], url: &str) -> Option<i32> {
+    run_curl(arguments, url).status.code()
+}
+
+fn run_curl(arguments: &[&str], url: &str) -> Output {
+    Command::new("curl")
         .args(["--silent", "--show-error", "--fail", "--max-time", "20"])
         .args(arguments)
         .arg(url)
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| missing("curl", &error));
-    assert!(output.status.success(), "curl {url}: {}", text(&output));
-    output.stdout
+        .unwrap_or_else(|error| missing("curl", &error))
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     let parts = [&output.stdout, &output.stderr];
     parts
         .map(|part| String::from_utf8_lossy(part).into_owned())

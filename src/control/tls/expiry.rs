@@ -1,16 +1,39 @@
 //! Certificates and their end: it is told when they are read, and again when it has come closer.
+//! Revocation lists have one too, which is told when it has come: a new one is often due within a
+//! day, and comes.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 
 use super::read::Owner;
-use crate::config::{CertificateFiles, FileAt};
+use crate::config::{CertificateFiles, FileAt, Position};
 use crate::control::timestamp::Timestamp;
 use crate::limits::CERTIFICATE_WARNINGS;
-use crate::tls::certificates::{Certificate, Validity};
+use crate::tls::certificates::{Certificate, RevocationList, Validity};
+
+/// What of a configuration has an end.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// The certificates that listeners and pools show, in the order of the configuration.
+    pub(super) certificates: Vec<Watched>,
+    /// The lists by which they refuse others.
+    pub(super) lists: Vec<WatchedList>,
+}
+
+impl Watch {
+    /// What there is to tell now and was not told before, and what of the configuration it is about.
+    pub(super) fn news(&self, now: UnixTime) -> impl Iterator<Item = (Position, String)> {
+        let certificates = self.certificates.iter();
+        let of_certificates =
+            certificates.filter_map(move |one| Some((one.file.position, one.look(now)?)));
+        let lists = self.lists.iter();
+        let of_lists = lists.filter_map(move |one| Some((one.position, one.look(now)?)));
+        of_certificates.chain(of_lists)
+    }
+}
 
 /// A certificate that somebody is shown.
 #[derive(Debug)]
@@ -97,11 +120,6 @@ impl Watched {
         &self.file.path
     }
 
-    /// The file that it is in, with its place in the configuration.
-    pub(super) fn file(&self) -> &FileAt {
-        &self.file
-    }
-
     /// The certificate.
     pub(in crate::control) fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -111,6 +129,43 @@ impl Watched {
     pub(in crate::control) fn not_after(&self) -> Timestamp {
         let since_epoch = Duration::from_secs(self.certificate.not_after().as_secs());
         Timestamp(UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH))
+    }
+}
+
+/// A revocation list by which certificates are refused.
+#[derive(Debug)]
+pub(super) struct WatchedList {
+    owner: Owner,
+    path: PathBuf,
+    position: Position,
+    next_update: UnixTime,
+    told: Cell<bool>,
+}
+
+impl WatchedList {
+    /// One that nobody has been told of yet. `None`: it has no end.
+    pub(super) fn new(owner: &Owner, file: &FileAt, list: &RevocationList) -> Option<Self> {
+        Some(Self {
+            owner: owner.clone(),
+            path: file.path.clone(),
+            position: file.position,
+            next_update: list.next_update()?,
+            told: Cell::new(false),
+        })
+    }
+
+    /// What there is to tell now and was not told before.
+    fn look(&self, now: UnixTime) -> Option<String> {
+        let over = now.as_secs().checked_sub(self.next_update.as_secs())?;
+        let is_news = !self.told.replace(true);
+        is_news.then(|| {
+            let (owner, path) = (&self.owner, self.path.display());
+            let ago = rough(Duration::from_secs(over));
+            format!(
+                "{owner}: the revocation list in {path} expired {ago} ago, and all certificates of \
+                 its issuer are refused"
+            )
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use nix::sys::utsname::uname;
 use rustls::ClientConfig;
 use rustls::pki_types::UnixTime;
 
+use self::expiry::Watch;
 pub(super) use self::expiry::Watched;
 use self::read::Reader;
 use super::Error;
@@ -106,7 +107,7 @@ fn make_certificate() -> Result<Certificate, SelfSignedError> {
 pub struct LoadedTls {
     listeners: Vec<Option<Arc<ListenerPolicy>>>,
     pools: Vec<Option<Arc<ClientConfig>>>,
-    certificates: Vec<Watched>,
+    watch: Watch,
     password_key: Option<Arc<PasswordKey>>,
 }
 
@@ -123,11 +124,11 @@ impl LoadedTls {
             .collect();
         let pools = config.pools.iter().map(|pool| reader.pool(pool)).collect();
         let password_key = reader.password_key(&config.pools);
-        let (certificates, warnings) = reader.finish()?;
+        let (watch, warnings) = reader.finish()?;
         let loaded = Self {
             listeners,
             pools,
-            certificates,
+            watch,
             password_key,
         };
         Ok((loaded, warnings))
@@ -160,19 +161,19 @@ impl LoadedTls {
 
     /// The certificates that listeners and pools show, in the order of the configuration.
     pub(super) fn certificates(&self) -> &[Watched] {
-        &self.certificates
+        &self.watch.certificates
     }
 
     /// Which files have another certificate in them than they had before, in words. A configuration
     /// does not differ by that.
     pub(super) fn renewed_since(&self, before: &Self) -> Vec<String> {
         let now = UnixTime::now();
-        let of_same_file = |one: &Watched| before.certificates.iter().find(|old| old.is_for(one));
+        let of_same_file = |one: &Watched| before.certificates().iter().find(|old| old.is_for(one));
         let is_new = |one: &&Watched| {
             let chain = |one: &Watched| one.certificate().certified_key().cert.clone();
             of_same_file(one).is_some_and(|old| chain(old) != chain(one))
         };
-        let renewed = self.certificates.iter().filter(is_new);
+        let renewed = self.certificates().iter().filter(is_new);
         renewed.map(|one| one.describe_renewal(now)).collect()
     }
 
@@ -190,16 +191,16 @@ impl LoadedTls {
         };
         let certificate = make_certificate().unwrap();
         let owner = read::Owner::Listener(listener.to_owned());
-        Self {
-            certificates: vec![Watched::new(owner, &files, certificate)],
-            ..Self::default()
-        }
+        let mut loaded = Self::default();
+        let watched = Watched::new(owner, &files, certificate);
+        loaded.watch.certificates.push(watched);
+        loaded
     }
 
-    /// Logs which certificates have come closer to their end since they were looked at last.
+    /// Logs which certificates and revocation lists have come closer to their end since they were
+    /// looked at last.
     pub(super) fn warn_of_expiry(&self) {
-        let now = UnixTime::now();
-        for warning in self.certificates.iter().filter_map(|one| one.look(now)) {
+        for (_, warning) in self.watch.news(UnixTime::now()) {
             tracing::warn!("{warning}; renew it, and send SIGHUP");
         }
     }

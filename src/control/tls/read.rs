@@ -9,7 +9,7 @@ use rustls::time_provider::DefaultTimeProvider;
 use zeroize::Zeroizing;
 
 use super::TlsState;
-use super::expiry::Watched;
+use super::expiry::{Watch, Watched, WatchedList};
 use super::roots::{self, BUNDLES};
 use crate::config::{
     self, CertificateFiles, Diagnostic, Errors, FileAt, Listener, ListenerTlsMode, Pool, Position,
@@ -18,7 +18,7 @@ use crate::config::{
 use crate::control::files;
 use crate::mysql::password_key::PasswordKey;
 use crate::tls::certificates::{
-    self, Certificate, CertificateError, CertificateSet, read_revocation_lists,
+    self, Certificate, CertificateError, CertificateSet, RevocationList, read_revocation_lists,
 };
 use crate::tls::config::{
     ClientCertificates, ClientOptions, Common, ServerCheck, ServerOptions, Trust, provider,
@@ -54,7 +54,7 @@ pub(super) struct Reader<'a> {
     state: &'a TlsState,
     /// Read once, when the first pool wants it.
     system: Option<Result<Trust, String>>,
-    certificates: Vec<Watched>,
+    watch: Watch,
     errors: Vec<Diagnostic>,
 }
 
@@ -63,21 +63,19 @@ impl<'a> Reader<'a> {
         Self {
             state,
             system: None,
-            certificates: Vec::new(),
+            watch: Watch::default(),
             errors: Vec::new(),
         }
     }
 
-    /// The certificates that were read, and what may not be meant about them.
-    pub(super) fn finish(self) -> Result<(Vec<Watched>, Vec<Diagnostic>), Errors> {
+    /// What was read and has an end, and what may not be meant about it.
+    pub(super) fn finish(self) -> Result<(Watch, Vec<Diagnostic>), Errors> {
         Errors::if_any(self.errors)?;
-        let now = UnixTime::now();
-        let warning = |one: &Watched| {
-            let position = one.file().position;
-            Some(Diagnostic::at(position, Severity::Warning, one.look(now)?))
-        };
-        let warnings = self.certificates.iter().filter_map(warning).collect();
-        Ok((self.certificates, warnings))
+        let news = self.watch.news(UnixTime::now());
+        let warnings = news
+            .map(|(position, text)| Diagnostic::at(position, Severity::Warning, text))
+            .collect();
+        Ok((self.watch, warnings))
     }
 
     /// `None`: it has no TLS, or something is wrong.
@@ -234,7 +232,7 @@ impl<'a> Reader<'a> {
             self.error(owner, position, &error)
         })?;
         let watched = Watched::new(owner.clone(), files, read.clone());
-        self.certificates.push(watched);
+        self.watch.certificates.push(watched);
         Ok(read)
     }
 
@@ -270,13 +268,22 @@ impl<'a> Reader<'a> {
     ) -> Read<Trust> {
         let lists: Vec<_> = files
             .iter()
-            .map(|file| self.parsed(owner, "revocation list", file, read_revocation_lists))
+            .map(|file| self.revocation_lists(owner, file))
             .collect();
         let lists = lists.into_iter().collect::<Read<Vec<_>>>()?;
         Ok(Trust {
             revocation_lists: lists.concat(),
             ..trust?
         })
+    }
+
+    fn revocation_lists(&mut self, owner: &Owner, file: &FileAt) -> Read<Vec<RevocationList>> {
+        let lists = self.parsed(owner, "revocation list", file, read_revocation_lists)?;
+        let watched = lists
+            .iter()
+            .filter_map(|list| WatchedList::new(owner, file, list));
+        self.watch.lists.extend(watched);
+        Ok(lists)
     }
 
     fn parsed<T>(

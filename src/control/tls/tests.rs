@@ -371,6 +371,33 @@ fn a_certificate_is_told_of_once_each_time_it_has_come_closer_to_its_end() {
 }
 
 #[test]
+fn a_revocation_list_is_told_of_once_when_its_time_is_over() {
+    let files = Files::new();
+    files.issue("site", 400 * DAY);
+    files.write("a.crl", files.revocation_list(), 0o644);
+    let listener = terminate("site").replace(
+        "mode",
+        "client_certificates = \"required\"\nca_file = \"@/ca.pem\"\ncrl_files = [\"@/a.crl\"]\nmode",
+    );
+    let config = files.config(&listener, "");
+    let (loaded, warnings) = LoadedTls::read(&config, &state()).unwrap();
+    assert_eq!(warnings, []);
+    let news = |days: u64| {
+        let later = UnixTime::now().as_secs() + days * DAY.as_secs() + 3600;
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(later));
+        let news = loaded.watch.news(later).map(|(_, text)| text);
+        news.collect::<Vec<_>>()
+    };
+    assert_eq!(news(29), [""; 0]);
+    let [told] = &news(32)[..] else {
+        panic!("it has expired");
+    };
+    let expected = "a.crl expired 2 days ago, and all certificates of its issuer are refused";
+    assert!(told.ends_with(expected), "{told}");
+    assert_eq!(news(33), [""; 0]);
+}
+
+#[test]
 fn the_systems_certificates_are_where_some_distribution_keeps_them() {
     let files = Files::new();
     let [none, bundle, text] =

@@ -183,14 +183,20 @@ fn an_ocsp_response_without_an_answer_is_refused() {
         let (certificate, key) = (file("cert.pem", &certificate), file("key.pem", &key));
         Certificate::read(certificate, key, Some(staple), &provider())
     };
-    let answers: [&[u8]; 3] = [
-        &[0x30, 3, 0x0A, 1, 0],
-        &[0x30, 0x81, 0x80, 0x0A, 1, 0, 0xA0],
-        &[0x30, 0x82, 1, 0, 0x0A, 1, 0, 0xA0],
-    ];
-    for answer in answers {
-        let certificate = read(answer).unwrap();
-        assert_eq!(certificate.certified_key().ocsp.as_deref(), Some(answer));
+    let of_length = |header: &[u8], length: usize| {
+        let mut content = vec![0x0A, 1, 0];
+        content.resize(length, 0xA0);
+        [header, &content].concat()
+    };
+    for answer in [
+        of_length(&[0x30, 3], 3),
+        of_length(&[0x30, 0x81, 0x80], 0x80),
+        of_length(&[0x30, 0x82, 1, 0], 0x100),
+    ] {
+        let certificate = read(&answer).unwrap();
+        assert_eq!(certificate.certified_key().ocsp.as_ref(), Some(&answer));
+        let torn = complaint(read(&answer[..answer.len() - 1]));
+        assert_eq!(torn, "ocsp.der: not a successful OCSP response in DER");
     }
     for other in [&b""[..], b"-----BEGIN", &[0x30], &[0x30, 3, 0x0A, 1, 6]] {
         assert_eq!(
