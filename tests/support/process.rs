@@ -13,6 +13,11 @@ impl Process {
         self.status_field("VmRSS:")
     }
 
+    /// The most memory that it has ever had in RAM, in KiB.
+    pub(crate) fn resident_peak_kib(self) -> u64 {
+        self.status_field("VmHWM:")
+    }
+
     /// Threads.
     pub(crate) fn threads(self) -> u64 {
         self.status_field("Threads:")
