@@ -4,13 +4,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, Connection, NamedGroup, ServerConfig,
-    ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, NamedGroup,
+    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
 use super::authority::{Authority, Identity};
@@ -23,6 +24,44 @@ pub(crate) const SITE: &str = "site.example";
 pub(crate) struct TlsPeer {
     peer: Peer,
     tls: Connection,
+}
+
+/// The sending end of a connection with TLS 1.3 whose records may be as no library makes them.
+pub(crate) struct Sealer {
+    peer: Peer,
+    key: LessSafeKey,
+    iv: [u8; NONCE_LEN],
+    sequence: u64,
+}
+
+impl Sealer {
+    /// Sends a record with this content, then its type, unless that is 0, and padding (RFC 8446,
+    /// section 5.2).
+    #[track_caller]
+    pub(crate) fn send(&mut self, content: &[u8], kind: u8, padding: usize) {
+        let mut record = content.to_vec();
+        if kind != 0 {
+            record.push(kind);
+        }
+        record.resize(record.len() + padding, 0);
+        let length = u16::try_from(record.len() + AES_256_GCM.tag_len()).unwrap();
+        let header = [&[23, 3, 3][..], &length.to_be_bytes()].concat();
+        let mut nonce = self.iv;
+        for (byte, number) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
+            *byte ^= number;
+        }
+        self.sequence += 1;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key
+            .seal_in_place_append_tag(nonce, Aad::from(&header), &mut record)
+            .unwrap();
+        self.peer.send([header, record].concat());
+    }
+
+    /// The connection below.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 /// How the other side's bytes ended.
@@ -57,6 +96,7 @@ fn client_config(
         .with_root_certificates(authority.roots())
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = true;
     Arc::new(config)
 }
 
@@ -243,6 +283,17 @@ impl TlsPeer {
         self.flush().unwrap();
     }
 
+    /// The words for that nothing more will come, which are not sent.
+    pub(crate) fn goodbye(&mut self) -> Vec<u8> {
+        self.tls.send_close_notify();
+        self.take_flight()
+    }
+
+    /// Whether the handshake is done, as far as this end is concerned.
+    pub(crate) fn is_through(&self) -> bool {
+        !self.tls.is_handshaking()
+    }
+
     /// Says that nothing more will come, and sends FIN.
     #[track_caller]
     pub(crate) fn finish(&mut self) {
@@ -255,6 +306,26 @@ impl TlsPeer {
     pub(crate) fn change_keys(&mut self) {
         self.tls.refresh_traffic_keys().unwrap();
         self.flush().unwrap();
+    }
+
+    /// Has its records made by hand from here on. Only for TLS 1.3.
+    #[track_caller]
+    pub(crate) fn into_sealer(self) -> Sealer {
+        let Connection::Client(tls) = self.tls else {
+            panic!("not a client");
+        };
+        let (sequence, secrets) = tls.dangerous_extract_secrets().unwrap().tx;
+        let (algorithm, key, iv) = match &secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
+            _ => panic!("another cipher suite than AES"),
+        };
+        Sealer {
+            peer: self.peer,
+            key: LessSafeKey::new(UnboundKey::new(algorithm, key.as_ref()).unwrap()),
+            iv: iv.as_ref().try_into().unwrap(),
+            sequence,
+        }
     }
 
     /// Leaves without a word.
