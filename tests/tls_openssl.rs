@@ -175,6 +175,26 @@ fn a_session_is_resumed_at_its_listener_over_reloads_and_nowhere_else() {
 }
 
 #[test]
+fn a_session_for_one_name_is_not_resumed_for_another_nor_after_a_restart() {
+    let authority = Authority::new();
+    let (_server, config) = echo_at(&authority.issue(&[SITE, "other.example"]));
+    let file = authority.directory().join("session");
+    let arguments = ["-sess_in", file.to_str().unwrap(), "-servername"];
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut balancer = Balancer::start(&config);
+        keep_session(&balancer, &authority, version, &file);
+        let other = [&[version][..], &arguments, &["other.example"]].concat();
+        let client = connect(&balancer, &authority, &other);
+        assert!(client.wait_connected().contains("New, TLS"), "{version}");
+        client.leave();
+        assert!(is_resumed(&balancer, "web", &authority, version, &file));
+        balancer.end();
+        let balancer = Balancer::start(&config);
+        assert!(!is_resumed(&balancer, "web", &authority, version, &file));
+    }
+}
+
+#[test]
 fn without_session_tickets_nothing_is_resumed() {
     let authority = Authority::new();
     let (_server, config) = echo_at(&authority.issue(&[SITE]));
