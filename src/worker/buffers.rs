@@ -37,6 +37,8 @@ pub(super) struct Buffers {
     offered: usize,
     /// How many are to be offered at the start of a turn.
     target: usize,
+    /// Whether a receive of this turn has found nothing offered.
+    has_run_out: bool,
     /// One bit per buffer: idle or offered, so nobody may read it.
     available: Box<[u64]>,
 }
@@ -59,6 +61,7 @@ impl Buffers {
             idle_wide: ids(count..count + WIDE_BUFFERS),
             offered: 0,
             target: BUFFERS_OFFERED_AT_FIRST,
+            has_run_out: false,
             available: vec![!0; (count + WIDE_BUFFERS).div_ceil(64)].into(),
         })
     }
@@ -141,14 +144,19 @@ impl Buffers {
         self.idle.len() + self.offered
     }
 
-    /// Notes that a receive found nothing offered: more will be from now on.
+    /// Notes that a receive found nothing offered: from the next turn on more will be.
     pub(super) fn ran_out(&mut self) {
-        self.target = (self.target * 2).min(RING_BUFFERS.into());
+        self.has_run_out = true;
     }
 
-    /// Offers as many buffers as a turn needs.
+    /// Offers as many buffers as a turn needs. After one in which some were missing that is twice
+    /// as many, however many were: what has once been offered has been used before long, and is
+    /// memory that stays.
     #[inline]
     pub(super) fn refill(&mut self) {
+        if std::mem::take(&mut self.has_run_out) {
+            self.target = (self.target * 2).min(RING_BUFFERS.into());
+        }
         while self.offered < self.target {
             let Some(id) = self.idle.pop() else { return };
             self.offer(id);
@@ -299,6 +307,23 @@ impl Drop for Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_in_which_buffers_are_missing_doubles_what_the_next_is_offered() {
+        let mut buffers = Buffers::new(0).unwrap();
+        buffers.refill();
+        assert_eq!(buffers.offered, BUFFERS_OFFERED_AT_FIRST);
+        for _ in 0..20 {
+            buffers.ran_out();
+        }
+        buffers.refill();
+        assert_eq!(buffers.offered, 2 * BUFFERS_OFFERED_AT_FIRST);
+        for _ in 0..20 {
+            buffers.ran_out();
+            buffers.refill();
+        }
+        assert_eq!(buffers.offered, usize::from(RING_BUFFERS));
+    }
 
     #[test]
     fn wide_buffers_share_nothing_with_each_other_or_with_ordinary_ones() {
