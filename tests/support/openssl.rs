@@ -51,7 +51,8 @@ impl SClient {
     #[track_caller]
     pub(crate) fn say(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("it still listens");
-        writeln!(stdin, "{line}").unwrap();
+        // In one piece: it acts on the letter of a command, and may be gone before the line's end.
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Waits until it has printed this text, which it had not before `from`. Returns where the
