@@ -84,9 +84,11 @@ fn records_that_are_too_long_or_of_no_kind_end_a_session_on_both_sides() {
         let accepted = server.accept();
         client.send(b"hello", DATA, 0);
         accepted.expect("hello");
-        for _ in 0..times {
-            client.send(content, kind, padding);
-        }
+        // In one piece: the session may end before the last of them.
+        let records: Vec<_> = (0..times)
+            .map(|_| client.seal(content, kind, padding))
+            .collect();
+        client.peer().send(records.concat());
         accepted.expect_end(End::Reset);
         let (alert, _) = client.peer().receive_rest();
         assert_eq!(

@@ -35,10 +35,16 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Sends a record with this content, then its type, unless that is 0, and padding (RFC 8446,
-    /// section 5.2).
+    /// Sends a record: see [`Sealer::seal`].
     #[track_caller]
     pub(crate) fn send(&mut self, content: &[u8], kind: u8, padding: usize) {
+        let record = self.seal(content, kind, padding);
+        self.peer.send(record);
+    }
+
+    /// The next record, with this content, then its type, unless that is 0, and padding (RFC 8446,
+    /// section 5.2).
+    pub(crate) fn seal(&mut self, content: &[u8], kind: u8, padding: usize) -> Vec<u8> {
         let mut record = content.to_vec();
         if kind != 0 {
             record.push(kind);
@@ -55,7 +61,7 @@ impl Sealer {
         self.key
             .seal_in_place_append_tag(nonce, Aad::from(&header), &mut record)
             .unwrap();
-        self.peer.send([header, record].concat());
+        [header, record].concat()
     }
 
     /// The connection below.
