@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::support::{
     Authority, Balancer, Client, Config, Mysql9Pair, PRIMARY, REPLICA, mariadb, mariadb11, mysql9,
-    quickly, until,
+    quickly, refused, said, until,
 };
 
 const APP: (&str, &str) = ("app", "secret");
@@ -172,19 +172,6 @@ fn remember(pair: &Mysql9Pair, (primary, replica): (bool, bool)) {
             said(&mysql9(server.address(), APP, PLAIN, "DO 1"));
         }
     }
-}
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn refused(output: &Output) -> String {
-    assert!(!output.status.success(), "it was let in");
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

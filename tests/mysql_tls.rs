@@ -6,7 +6,10 @@ mod support;
 use std::process::Output;
 
 use support::clients::{python, run as run_program};
-use support::{Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, mariadb};
+use support::{
+    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, mariadb, refused,
+    said,
+};
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
 
@@ -24,19 +27,6 @@ fn pair(identity: &Identity) -> Pair {
 fn run(balancer: &Balancer, options: &[&str], sql: &str) -> Output {
     let options = [&["--comments"], options].concat();
     mariadb(balancer.address(), "secret", &options, sql)
-}
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn refused(output: &Output) -> String {
-    assert!(!output.status.success(), "it was let in");
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Whether a client that got these answers was split, and whether its server was on TLS.

@@ -363,3 +363,18 @@ pub(crate) fn mariadb_as_demo(address: SocketAddr) -> Command {
         .stdin(Stdio::null());
     command
 }
+
+/// What a command line that was let in has printed.
+#[track_caller]
+pub(crate) fn said(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What one that was not let in has complained of.
+#[track_caller]
+pub(crate) fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "it was let in");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

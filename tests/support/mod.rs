@@ -38,7 +38,9 @@ pub(crate) use self::chromium::Chromium;
 pub(crate) use self::clients::Client;
 pub(crate) use self::config::Config;
 pub(crate) use self::http::get as http_get;
-pub(crate) use self::mariadb::{MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb_as_demo};
+pub(crate) use self::mariadb::{
+    MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb_as_demo, refused, said,
+};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::mysql9::{Mysql9, Mysql9Pair, mariadb11, mysql9};
 pub(crate) use self::network::{COUNTED, in_own_network, make_counted_address, run};
