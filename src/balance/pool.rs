@@ -1,10 +1,12 @@
 //! A pool as one configuration generation has it: its members, their schedule, and the choice.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::affinity::{Affinity, Client};
 use super::schedule::{Cursor, Schedule};
 use super::server::{Failure, Health, Server};
-use crate::config::{PoolSettings, Role};
+use crate::config::{Algorithm, PoolSettings, Role};
 use crate::limits::{TICKETS_PER_PICK, TRIES_MAX};
 
 /// A server in a pool, with what the pool's configuration says of it.
@@ -28,6 +30,7 @@ pub struct Pool {
     members: Box<[Member]>,
     /// Regular servers, then backups.
     tiers: [Tier; 2],
+    affinity: Affinity,
 }
 
 #[derive(Debug)]
@@ -116,13 +119,24 @@ impl Tried {
 }
 
 /// Whom a session looks for.
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    /// `None`: anyone.
-    role: Option<Role>,
-    now_ms: u64,
-    tried: &'a Tried,
-    even_if_ejected: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// One whose server has this role now, and no replica that lags; `None`: anyone.
+    pub role: Option<Role>,
+    /// Where its client is, for [`Algorithm::Source`]; `None`: a client without an address, which
+    /// gets whoever's turn it is.
+    pub source: Option<IpAddr>,
+    /// Since the process's start.
+    pub now_ms: u64,
+    /// Those that the session does not want again.
+    pub tried: &'a Tried,
+}
+
+/// Whether servers that are left alone for their failures take part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ejected {
+    Avoided,
+    Welcome,
 }
 
 /// What kept a member from being chosen, in one look at it.
@@ -162,6 +176,7 @@ impl Pool {
         Self {
             name: name.into(),
             settings,
+            affinity: Affinity::of(members.iter().map(|member| &*member.server)),
             members: members.into_boxed_slice(),
             tiers,
         }
@@ -172,7 +187,7 @@ impl Pool {
         &self.name
     }
 
-    /// What its sessions are held to.
+    /// How they are chosen, and what sessions are held to.
     pub fn settings(&self) -> &PoolSettings {
         &self.settings
     }
@@ -193,8 +208,8 @@ impl Pool {
         Cursors(self.tiers.each_ref().map(|tier| tier.cursors.clone()))
     }
 
-    /// Chooses a member for a session that has tried `tried`, and takes a place at it; the caller
-    /// gives it back with [`Server::release`].
+    /// Chooses a member for a session, and takes a place at it; the caller gives it back with
+    /// [`Server::release`].
     ///
     /// Regular servers first, then backups. When connect failures keep all of them out, they are
     /// tried all the same: a server that fails now and then beats none. One that its active check
@@ -202,47 +217,16 @@ impl Pool {
     ///
     /// # Errors
     /// [`NoServer`], when nobody can take the session now.
-    pub fn pick(&self, now_ms: u64, tried: &Tried) -> Result<usize, NoServer> {
-        let wanted = Wanted {
-            role: None,
-            now_ms,
-            tried,
-            even_if_ejected: false,
-        };
-        self.choose(wanted)
-    }
-
-    /// [`Self::pick`] among the members whose server has this role now; a replica that lags is not
-    /// among them.
-    ///
-    /// # Errors
-    /// [`NoServer`], when none of them can take the session now.
-    pub fn pick_role(&self, now_ms: u64, tried: &Tried, role: Role) -> Result<usize, NoServer> {
-        let wanted = Wanted {
-            role: Some(role),
-            now_ms,
-            tried,
-            even_if_ejected: false,
-        };
-        self.choose(wanted)
-    }
-
-    fn choose(&self, wanted: Wanted<'_>) -> Result<usize, NoServer> {
+    pub fn pick(&self, wanted: &Wanted<'_>) -> Result<usize, NoServer> {
         let mut seen = Seen::default();
-        for tier in &self.tiers {
-            if let Some(member) = self.choose_in(tier, wanted, &mut seen) {
-                return Ok(member);
-            }
-        }
-        if seen.ejected {
-            let even_if_ejected = Wanted {
-                even_if_ejected: true,
-                ..wanted
-            };
+        for ejected in [Ejected::Avoided, Ejected::Welcome] {
             for tier in &self.tiers {
-                if let Some(member) = self.choose_in(tier, even_if_ejected, &mut seen) {
+                if let Some(member) = self.pick_in(tier, wanted, ejected, &mut seen) {
                     return Ok(member);
                 }
+            }
+            if !seen.ejected {
+                break;
             }
         }
         Err(match seen {
@@ -264,15 +248,14 @@ impl Pool {
         self.settings.fail_timeout.as_millis() as u64
     }
 
-    fn choose_in(&self, tier: &Tier, wanted: Wanted<'_>, seen: &mut Seen) -> Option<usize> {
-        let slots = tier.schedule.len();
-        let count = self.members.len();
-        let is_candidate =
-            |member| self.is_scheduled(tier, member) && self.has_role(member, wanted);
-        if slots == 0 || wanted.role.is_some() && !(0..count).any(is_candidate) {
-            return None;
-        }
-        let mut take = |member: usize| match self.take(member, wanted) {
+    fn pick_in(
+        &self,
+        tier: &Tier,
+        wanted: &Wanted<'_>,
+        ejected: Ejected,
+        seen: &mut Seen,
+    ) -> Option<usize> {
+        let take = |member: usize| match self.take(member, wanted, ejected) {
             Ok(()) => true,
             Err(refusal) => {
                 match refusal {
@@ -284,13 +267,37 @@ impl Pool {
                 false
             }
         };
+        match (self.settings.algorithm, wanted.source) {
+            (Algorithm::Source, Some(source)) => {
+                self.by_preference(tier, wanted.role, Client::new(source), take)
+            }
+            (Algorithm::Source, None) | (Algorithm::RoundRobin, _) => {
+                self.in_turn(tier, wanted.role, take)
+            }
+        }
+    }
+
+    /// Offers a session to one member after the other, from the one whose turn it is, until one
+    /// takes it.
+    fn in_turn(
+        &self,
+        tier: &Tier,
+        role: Option<Role>,
+        mut take: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let slots = tier.schedule.len();
+        let count = self.members.len();
+        let is_candidate = |member| self.is_candidate(tier, member, role);
+        if slots == 0 || role.is_some() && !(0..count).any(is_candidate) {
+            return None;
+        }
         // Each refusal costs a fresh ticket and not "the next index", or the neighbour of a dead
         // server would get two shares. So does a member of another role, which refuses nothing.
-        let cursor = tier.cursors.of(wanted.role);
+        let cursor = tier.cursors.of(role);
         let (mut last, mut refusals) = (0, 0);
         for _ in 0..slots {
             last = tier.schedule.at(cursor.ticket());
-            if !self.has_role(last, wanted) {
+            if !self.has_role(last, role) {
                 continue;
             }
             if take(last) {
@@ -308,10 +315,43 @@ impl Pool {
             .find(|&member| take(member))
     }
 
+    /// Offers a session to one member after the other, from the one its client prefers, until one
+    /// takes it.
+    fn by_preference(
+        &self,
+        tier: &Tier,
+        role: Option<Role>,
+        client: Client,
+        mut take: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let bid = |member: usize| {
+            let weight = self.members[member].weight;
+            (self.affinity.bid(member, weight, client), member)
+        };
+        let mut refused = None;
+        loop {
+            // Sorting the bids would need memory, and mostly the first takes it.
+            let (bid, best) = (0..self.members.len())
+                .filter(|&member| self.is_candidate(tier, member, role))
+                .map(bid)
+                .filter(|&bid| refused.is_none_or(|refused| bid < refused))
+                .max()?;
+            if take(best) {
+                return Some(best);
+            }
+            refused = Some((bid, best));
+        }
+    }
+
+    /// Whether a member can be chosen from a tier.
+    fn is_candidate(&self, tier: &Tier, member: usize, role: Option<Role>) -> bool {
+        self.is_scheduled(tier, member) && self.has_role(member, role)
+    }
+
     /// Whether a member is one of those that are chosen among.
     #[inline]
-    fn has_role(&self, member: usize, wanted: Wanted<'_>) -> bool {
-        let Some(role) = wanted.role else {
+    fn has_role(&self, member: usize, role: Option<Role>) -> bool {
+        let Some(role) = role else {
             return true;
         };
         let server = &self.members[member].server;
@@ -323,7 +363,7 @@ impl Pool {
         member.weight > 0 && member.backup == std::ptr::eq(tier, &self.tiers[1])
     }
 
-    fn take(&self, index: usize, wanted: Wanted<'_>) -> Result<(), Refusal> {
+    fn take(&self, index: usize, wanted: &Wanted<'_>, ejected: Ejected) -> Result<(), Refusal> {
         let member = &self.members[index];
         let server = &member.server;
         if server.health() == Health::Down {
@@ -336,7 +376,8 @@ impl Pool {
             return Err(Refusal::Full);
         }
         // After the place, because being told no here may claim the server's one try.
-        if !wanted.even_if_ejected && server.is_ejected(wanted.now_ms, self.fail_timeout_ms()) {
+        let avoided = ejected == Ejected::Avoided;
+        if avoided && server.is_ejected(wanted.now_ms, self.fail_timeout_ms()) {
             server.release();
             return Err(Refusal::Ejected);
         }
@@ -358,6 +399,7 @@ mod tests {
     fn settings() -> PoolSettings {
         let second = Duration::from_secs(1);
         PoolSettings {
+            algorithm: Algorithm::RoundRobin,
             connect_timeout: second,
             connect_deadline: second,
             retries: 3,
@@ -397,7 +439,12 @@ mod tests {
     }
 
     fn pick(pool: &Pool, now_ms: u64, already: &[usize]) -> Result<usize, NoServer> {
-        pool.pick(now_ms, &tried(already))
+        pool.pick(&Wanted {
+            role: None,
+            source: None,
+            now_ms,
+            tried: &tried(already),
+        })
     }
 
     #[test]
@@ -453,6 +500,100 @@ mod tests {
         assert_eq!(pick(&pool, later_ms, &[1, 2]), Ok(0));
     }
 
+    /// Where [`Algorithm::Source`] sends a client.
+    fn pick_for(pool: &Pool, client: u8, already: &[usize]) -> Result<usize, NoServer> {
+        pool.pick(&Wanted {
+            role: None,
+            source: Some([192, 0, 2, client].into()),
+            now_ms: 1,
+            tried: &tried(already),
+        })
+    }
+
+    fn by_source(members: Vec<Member>) -> Pool {
+        let settings = PoolSettings {
+            algorithm: Algorithm::Source,
+            ..settings()
+        };
+        Pool::new("web", settings, members, Default::default())
+    }
+
+    #[test]
+    fn a_client_stays_with_its_server_and_is_elsewhere_only_while_that_cannot() {
+        let pool = by_source((0..4).map(|i| member(i, None, i == 3)).collect());
+        for client in 0..100 {
+            let home = pick_for(&pool, client, &[]).unwrap();
+            assert_ne!(home, 3, "the backup waits");
+            assert_eq!(pick_for(&pool, client, &[]), Ok(home));
+            pool.member(home).server.set_health(Health::Down);
+            let second = pick_for(&pool, client, &[]).unwrap();
+            assert!(second != home && second != 3);
+            assert_eq!(pick_for(&pool, client, &[]), Ok(second));
+            let third = pick_for(&pool, client, &[second]).unwrap();
+            assert_eq!(third, 3 - home - second);
+            assert_eq!(pick_for(&pool, client, &[second, third]), Ok(3));
+            pool.member(home).server.set_health(Health::Up);
+            assert_eq!(pick_for(&pool, client, &[]), Ok(home));
+        }
+    }
+
+    #[test]
+    fn a_full_server_leaves_its_clients_to_those_they_like_next() {
+        let pool = by_source((0..3).map(|i| member(i, Some(1), false)).collect());
+        let mut picks = [(); 3].map(|()| pick_for(&pool, 7, &[]).unwrap());
+        assert_eq!(pick_for(&pool, 7, &[]), Err(NoServer::Full));
+        picks.sort_unstable();
+        assert_eq!(picks, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_client_reads_from_one_replica_while_it_can_be_read() {
+        let members = [P, R, R, R].into_iter().enumerate().map(|(i, role)| {
+            let member = member(i, None, false);
+            member.server.set_role(role);
+            member
+        });
+        let pool = by_source(members.collect());
+        let replica_of = |client: u8| {
+            pool.pick(&Wanted {
+                role: Some(Role::Replica),
+                source: Some([192, 0, 2, client].into()),
+                now_ms: 0,
+                tried: &Tried::default(),
+            })
+        };
+        for client in 0..50 {
+            let replica = replica_of(client).unwrap();
+            assert_ne!(replica, 0);
+            assert_eq!(replica_of(client), Ok(replica));
+            pool.member(replica).server.set_lagging(true);
+            assert_ne!(replica_of(client), Ok(replica));
+            pool.member(replica).server.set_lagging(false);
+            assert_eq!(replica_of(client), Ok(replica));
+        }
+    }
+
+    #[test]
+    fn clients_without_an_address_take_turns() {
+        let pool = by_source((0..3).map(|i| member(i, None, false)).collect());
+        let picks = [(); 6].map(|()| pick(&pool, 0, &[]).unwrap());
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_server_of_weight_0_is_nobodys_first_choice_and_nobodys_last() {
+        let members = (0..3).map(|i| member(i, None, false));
+        let members = members.enumerate().map(|(i, member)| Member {
+            weight: i as u16,
+            ..member
+        });
+        let pool = by_source(members.collect());
+        for client in 0..100 {
+            assert_ne!(pick_for(&pool, client, &[]), Ok(0));
+            assert_eq!(pick_for(&pool, client, &[1, 2]), Err(NoServer::AllTried));
+        }
+    }
+
     /// Members of these roles and weights; `None`: a server whose role is not known.
     fn with_roles(members: &[(Option<Role>, u16)]) -> Pool {
         let members = members.iter().enumerate().map(|(i, &(role, weight))| {
@@ -464,7 +605,12 @@ mod tests {
     }
 
     fn pick_role(pool: &Pool, role: Role) -> Result<usize, NoServer> {
-        pool.pick_role(0, &Tried::default(), role)
+        pool.pick(&Wanted {
+            role: Some(role),
+            source: None,
+            now_ms: 0,
+            tried: &Tried::default(),
+        })
     }
 
     const P: Option<Role> = Some(Role::Primary);
@@ -475,7 +621,7 @@ mod tests {
         let pool = with_roles(&[(P, 1000), (R, 1), (None, 1), (R, 1)]);
         for round in 0..20 {
             assert_eq!(pick_role(&pool, Role::Primary), Ok(0));
-            assert!(pool.pick(0, &Tried::default()).is_ok());
+            assert!(pick(&pool, 0, &[]).is_ok());
             let expected = [1, 3][round % 2];
             assert_eq!(
                 pick_role(&pool, Role::Replica),
@@ -571,11 +717,12 @@ mod tests {
         #[test]
         fn whoever_is_chosen_is_the_best_there_is(
             states in prop::collection::vec((0..4u8, any::<bool>()), 1..6),
+            source in prop::option::of(any::<u8>()),
         ) {
             let limits = |&(state, _): &(u8, bool)| (state == 3).then_some(0);
             let members = states.iter().enumerate();
             let members = members.map(|(i, s)| member(i, limits(s), s.1)).collect();
-            let pool = Pool::new("web", settings(), members, Default::default());
+            let pool = by_source(members);
             for (i, (state, _)) in states.iter().enumerate() {
                 match state {
                     1 => pool.member(i).server.set_health(Health::Down),
@@ -592,7 +739,10 @@ mod tests {
                 _ => None,
             };
             let best = states.iter().filter_map(rank).min();
-            let picked = pool.pick(1, &Tried::default());
+            let picked = match source {
+                Some(client) => pick_for(&pool, client, &[]),
+                None => pick(&pool, 1, &[]),
+            };
             prop_assert_eq!(picked.ok().and_then(|i| rank(&states[i])), best);
             let taken: u32 = pool.members().iter().map(|m| m.server.sessions()).sum();
             prop_assert_eq!(taken, u32::from(picked.is_ok()));

@@ -171,9 +171,7 @@ pub enum Protocol {
 pub struct Pool {
     /// Unique among pools.
     pub name: String,
-    /// How a server is chosen.
-    pub algorithm: Algorithm,
-    /// What sessions through this pool are held to.
+    /// How a server is chosen, and what sessions through this pool are held to.
     pub settings: PoolSettings,
     /// Active checks; `None` when the pool has no `[pool.health_check]` table. Servers behind a
     /// mysql listener are always checked.
@@ -191,11 +189,25 @@ pub struct Pool {
 pub enum Algorithm {
     /// Each server in turn, by weight, exact over all workers.
     RoundRobin,
+    /// The one that the client's address prefers, which stays the same while it can take sessions.
+    Source,
 }
 
-/// The limits and timeouts of a pool's sessions.
+impl Algorithm {
+    /// As configurations and the status have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// How a pool's sessions find a server, their limits and their timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
+    /// How a server is chosen.
+    pub algorithm: Algorithm,
     /// Each try to connect to a server.
     pub connect_timeout: Duration,
     /// All tries of a session together.

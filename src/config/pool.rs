@@ -29,8 +29,6 @@ pub(super) fn read_pool(
     speaks: Speaks,
     report: &Report<'_>,
 ) -> Option<Pool> {
-    const ALGORITHMS: &[(&str, Algorithm)] = &[("round_robin", Algorithm::RoundRobin)];
-    let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
     let settings = read_settings(table, speaks, report);
     let tls = PoolTlsTable::read(table, speaks, report);
     let check_table = table.table("health_check", &schema::HEALTH_CHECK);
@@ -57,7 +55,6 @@ pub(super) fn read_pool(
     let is_mysql = speaks == Speaks::Mysql;
     Some(Pool {
         name: name?,
-        algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
         settings,
         health_check: health_check.or_else(|| is_mysql.then(mysql_health_check)),
         tls: tls.tls,
@@ -70,6 +67,11 @@ pub(super) fn read_pool(
 }
 
 fn read_settings(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> PoolSettings {
+    const ALGORITHMS: &[(&str, Algorithm)] = &[
+        ("round_robin", Algorithm::RoundRobin),
+        ("source", Algorithm::Source),
+    ];
+    let algorithm = table.optional("algorithm", value::one_of(ALGORITHMS));
     let timeout = |key| table.optional(key, value::timeout);
     let minute = Duration::from_secs(60);
     // Pools of applications keep connections for as long as a server lets them: `wait_timeout`.
@@ -89,6 +91,7 @@ fn read_settings(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> Pool
     }
     let user_timeout = value::duration(bounds::TIMEOUT_MIN..=bounds::TCP_USER_TIMEOUT_MAX);
     PoolSettings {
+        algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2).min(connect_deadline)),
         connect_deadline,
         retries: table

@@ -3,8 +3,8 @@
 
 use super::duration::format_duration;
 use super::model::{
-    AccessLog, Algorithm, Config, HealthCheck, HealthCheckKind, Listener, Log, LogFormat, LogLevel,
-    LogTarget, Pool, Process, Protocol, Server, StatementLog, Workers,
+    AccessLog, Config, HealthCheck, HealthCheckKind, Listener, Log, LogFormat, LogLevel, LogTarget,
+    Pool, Process, Protocol, Server, StatementLog, Workers,
 };
 use super::mysql::{MysqlPool, ReadAfterWrite, Roles, SecretSource};
 use super::tls::{
@@ -205,13 +205,10 @@ fn listed<T: ToString>(items: &[T], between: &str) -> Option<String> {
 
 /// Of a pool, but for its name, health check, tls and mysql tables and servers.
 pub(super) fn of_pool(pool: &Pool) -> Vec<Setting> {
-    let algorithm = match pool.algorithm {
-        Algorithm::RoundRobin => "round_robin",
-    };
     let settings = &pool.settings;
     let duration = |duration| Some(format_duration(duration));
     vec![
-        ("algorithm", some(algorithm)),
+        ("algorithm", some(settings.algorithm.name())),
         ("connect_timeout", duration(settings.connect_timeout)),
         ("connect_deadline", duration(settings.connect_deadline)),
         ("retries", some(settings.retries)),

@@ -328,7 +328,7 @@ fn removed_servers(known: &Known, pools: &[Arc<Pool>]) -> Vec<(Arc<Server>, Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::Tried;
+    use crate::balance::{Tried, Wanted};
     use crate::control::{TlsState, complete};
 
     const TWO_SERVERS: &str = r#"
@@ -426,7 +426,14 @@ mod tests {
         for name in ["web-01", "web-02"] {
             assert!(Arc::ptr_eq(&server(&before, name), &server(&after, name)));
         }
-        let pick = |plan: &Plan| plan.pools[0].pick(0, &Tried::default());
+        let pick = |plan: &Plan| {
+            plan.pools[0].pick(&Wanted {
+                role: None,
+                source: None,
+                now_ms: 0,
+                tried: &Tried::default(),
+            })
+        };
         assert_eq!(
             [pick(&before), pick(&after)],
             [Ok(0), Ok(1)],

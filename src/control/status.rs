@@ -15,7 +15,6 @@ use super::tls::Watched;
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, LogCounters, Registry};
 use crate::balance::{Health, Member, Pool, Role, Server};
-use crate::config::Algorithm;
 use crate::mysql::monitor::Writable;
 use crate::telemetry::{HistogramSnapshot, WorkerCounters};
 use crate::worker::{Gate, Listener, Route};
@@ -344,9 +343,7 @@ fn pools(registry: &Registry, now_ms: u64) -> Vec<PoolStatus> {
         let servers = pool.members().iter();
         PoolStatus {
             name: pool.name().to_string(),
-            algorithm: match configured.map_or(Algorithm::RoundRobin, |c| c.algorithm) {
-                Algorithm::RoundRobin => "round_robin",
-            },
+            algorithm: pool.settings().algorithm.name(),
             checked: configured.is_some_and(|configured| configured.health_check.is_some()),
             unauthenticated_sessions: unauthenticated(registry, pool),
             servers: servers

@@ -165,6 +165,7 @@ pub(super) fn member(name: &str, address: Address) -> Member {
 fn settings() -> PoolSettings {
     let second = Duration::from_secs(1);
     PoolSettings {
+        algorithm: config::Algorithm::RoundRobin,
         connect_timeout: second,
         connect_deadline: second,
         retries: 1,
@@ -201,7 +202,6 @@ fn config(health_check: Option<HealthCheck>) -> Config {
         listeners: Vec::new(),
         pools: vec![config::Pool {
             name: "web".into(),
-            algorithm: config::Algorithm::RoundRobin,
             settings: settings(),
             health_check,
             tls: None,

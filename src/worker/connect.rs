@@ -1,14 +1,15 @@
 //! Finding a server that answers. One try after the other, at once, until a server accepts, the
 //! tries are used up or the time is; the client notices none of it.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::event_loop::Worker;
 use super::kernel::{Farewell, Fd, Kernel};
-use super::session::{IN, REPLICA, SERVER, Session, Stage};
+use super::session::{CLIENT, IN, REPLICA, SERVER, Session, Stage};
 use super::token::Op;
-use crate::balance::{Failure, NoServer, Role};
+use crate::balance::{Algorithm, Failure, NoServer, Role, Wanted};
 use crate::limits::TUNE_AFTER;
 use crate::telemetry::{ConnectError, Notice, Reason, Who};
 
@@ -16,13 +17,15 @@ impl<K: Kernel> Worker<K> {
     /// Chooses a server for a session and starts to connect; ends the session when there is none.
     pub(super) fn try_next_server(&mut self, slot: u32) {
         loop {
+            let source = self.source(slot);
             let now_ms = self.now_ms();
             let session = &mut self.sessions[slot];
-            let pool = &session.route.pool;
-            let picked = match session.mysql {
-                Some(_) => pool.pick_role(now_ms, &session.tried, Role::Primary),
-                None => pool.pick(now_ms, &session.tried),
-            };
+            let picked = session.route.pool.pick(&Wanted {
+                role: session.mysql.is_some().then_some(Role::Primary),
+                source,
+                now_ms,
+                tried: &session.tried,
+            });
             let member = match picked {
                 Ok(member) => member as u16,
                 Err(why) => return self.no_server(slot, why),
@@ -52,6 +55,16 @@ impl<K: Kernel> Worker<K> {
                 }
             }
         }
+    }
+
+    /// Where a session's client is, if its pool chooses by that.
+    pub(super) fn source(&mut self, slot: u32) -> Option<IpAddr> {
+        let session = &self.sessions[slot];
+        if session.route.pool.settings().algorithm != Algorithm::Source {
+            return None;
+        }
+        let client = session.legs[CLIENT].socket;
+        self.kernel.peer(client).map(|address| address.ip())
     }
 
     /// The host has no descriptor or no memory for a connection: the client waits as it would for a

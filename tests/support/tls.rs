@@ -10,8 +10,9 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, NamedGroup,
-    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets,
+    HandshakeKind, NamedGroup, ServerConfig, ServerConnection, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
 
 use super::authority::{Authority, Identity};
@@ -216,6 +217,11 @@ impl TlsPeer {
             .tls
             .peer_certificates()
             .expect("a certificate was shown")[0]
+    }
+
+    /// Whether the handshake took up an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The application protocol that was agreed on.

@@ -311,7 +311,6 @@ fn pools() -> impl Strategy<Value = Pool> {
     let all = (pool_settings(), tables, servers);
     all.prop_map(|(settings, (health_check, tls, mysql), servers)| Pool {
         name: String::new(),
-        algorithm: Algorithm::RoundRobin,
         settings,
         health_check,
         tls,
@@ -435,7 +434,10 @@ fn pool_settings() -> impl Strategy<Value = PoolSettings> {
     let graces = (option::of(graces()), graces());
     let tcp = (timeouts.clone(), 1..=32_767_u64, 1..=32_767_u64, 1..=127_u8);
     let counts = (0..=7_u8, 1..=1000_u32);
-    (timeouts, graces, tcp, counts).prop_map(|(timeouts, graces, tcp, counts)| PoolSettings {
+    let algorithm = prop_oneof![Just(Algorithm::RoundRobin), Just(Algorithm::Source)];
+    let all = (algorithm, timeouts, graces, tcp, counts);
+    all.prop_map(|(algorithm, timeouts, graces, tcp, counts)| PoolSettings {
+        algorithm,
         connect_timeout: timeouts[0].min(timeouts[1]),
         connect_deadline: timeouts[0].max(timeouts[1]),
         retries: counts.0,

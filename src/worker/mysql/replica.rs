@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Role, Tried};
+use crate::balance::{Role, Tried, Wanted};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::login::Peer;
 use crate::mysql::server_login::{LoggedIn, ServerLogin};
@@ -63,6 +63,8 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         session.prepare_replica_login();
+        let source = self.source(slot);
+        let session = &self.sessions[slot];
         let route = Rc::clone(&session.route);
         let retries = usize::from(route.pool.settings().retries);
         loop {
@@ -72,9 +74,12 @@ impl<K: Kernel> Worker<K> {
             let more = usize::from(search.tried.len()) <= retries;
             let picked = more
                 .then(|| {
-                    route
-                        .pool
-                        .pick_role(now_us / 1000, &search.tried, Role::Replica)
+                    route.pool.pick(&Wanted {
+                        role: Some(Role::Replica),
+                        source,
+                        now_ms: now_us / 1000,
+                        tried: &search.tried,
+                    })
                 })
                 .and_then(Result::ok);
             let Some(member) = picked else {

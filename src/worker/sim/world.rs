@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kernel::SimKernel;
 use super::socket::Socket;
 use super::tls::Dialect;
-use crate::balance::{Member, Pool, Server};
+use crate::balance::{Algorithm, Member, Pool, Server};
 use crate::config::{Address, PoolSettings};
 use crate::entropy::Entropy;
 use crate::telemetry::{
@@ -471,6 +471,7 @@ fn server(n: u16) -> Arc<Server> {
 fn route(listener: &Arc<Listener>, servers: &[Arc<Server>], dialect: &Dialect) -> Arc<Route> {
     let second = Duration::from_secs(1);
     let settings = PoolSettings {
+        algorithm: Algorithm::RoundRobin,
         connect_timeout: second,
         connect_deadline: 3 * second,
         retries: 3,
