@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::finish;
+use super::{finish, parse_report};
 use crate::cpus::CpuPlan;
 use crate::https::{CIPHER_SUITE, GROUP};
 use crate::process::Managed;
@@ -29,7 +29,7 @@ end
 "#;
 
 /// What wrk counted.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) requests: u64,
     pub(crate) duration_us: f64,
@@ -64,7 +64,7 @@ impl<'a> Wrk<'a> {
         let log = self.dir.path().join("output.log");
         let wrk = Managed::spawn("wrk", command, &self.cpus.load, &log)?;
         let text = finish(wrk, seconds)?;
-        parse_report(&text).with_context(|| format!("wrk reported nothing: {}", text.trim()))
+        parse_report(&text).context("wrk")
     }
 
     fn command(&self, load: &Load, target: SocketAddr, seconds: u32) -> Command {
@@ -103,11 +103,6 @@ fn openssl_config() -> String {
     )
 }
 
-fn parse_report(text: &str) -> Option<Report> {
-    let json = text.lines().find_map(|line| line.strip_prefix("report "))?;
-    serde_json::from_str(json).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,9 +113,8 @@ mod tests {
                     \"duration_us\":2000000,\"p50_us\":100,\"p99_us\":250,\
                     \"errors\":{\"connect\":0,\"read\":1,\
                     \"write\":0,\"status\":2,\"timeout\":0}}\n";
-        let report = parse_report(text).unwrap();
+        let report: Report = parse_report(text).unwrap();
         assert_eq!(report.requests_per_s(), 25_000.0);
         assert_eq!(report.errors.total(), 3);
-        assert_eq!(parse_report("unable to connect\n"), None);
     }
 }
