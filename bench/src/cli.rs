@@ -12,8 +12,9 @@ use crate::scenario::{Group, ScenarioId};
 /// Three groups of scenarios, all on 127.0.0.1. web: two nginx web servers stand behind every
 /// proxy, wrk before it; the peers are HAProxy and nginx stream. mysql: a MariaDB primary and its
 /// replica stand behind, sysbench before; the peers are ProxySQL and HAProxy. tls: as web, but wrk
-/// speaks https and every proxy ends it. Each proxy has one worker on a CPU of its own. The proxies take turns within each round; the tables show medians over the
-/// rounds, with each figure's ratio to the better peer.
+/// speaks https and every proxy ends it. Each proxy has one worker on a CPU of its own. The proxies
+/// take turns within each round; the tables show medians over the rounds, with each figure's ratio
+/// to the better peer.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -117,8 +117,8 @@ It builds ringway, needs nginx with its stream module, HAProxy, wrk, MariaDB and
 Debian or Ubuntu gets them installed) and measures ProxySQL if there is one on the path. It writes
 this page and its picture, and takes about 25 minutes for the web traffic, 45 for MySQL and 10 for
 TLS on an otherwise quiet machine; `--group web`, `--group mysql` and `--group tls` measure one of
-them and leave what stands here about the others. `--help` lists the rest. Figures of different machines, or of different days,
-should not be compared with each other: ratios within one run should.
+them and leave what stands here about the others. `--help` lists the rest. Figures of different
+machines, or of different days, should not be compared with each other: ratios within one run should.
 ";
 
 /// Writes the page into `directory`, and the picture if there is something new to draw.
@@ -343,6 +343,14 @@ pub(crate) mod tests {
         }
         let alone = page(&sql, "# An older page");
         assert!(!alone.contains("\n## Web traffic") && !alone.contains("\n### Method: TLS"));
+    }
+
+    #[test]
+    fn the_page_in_the_repository_says_what_this_runner_would_write() {
+        let committed = include_str!("../../docs/benchmarks.md");
+        let mut nothing_new = example_results();
+        nothing_new.scenarios.clear();
+        assert_eq!(page(&nothing_new, committed), committed);
     }
 
     #[test]
