@@ -11,10 +11,10 @@ use crate::scenario::{Group, ScenarioId};
 ///
 /// Three groups of scenarios, all on 127.0.0.1. web: two nginx web servers stand behind every
 /// proxy, wrk before it; the peers are HAProxy and nginx stream. mysql: a MariaDB primary and its
-/// replica stand behind, sysbench before; the peers are ProxySQL and HAProxy. tls: as web, but wrk
-/// speaks https and every proxy ends it. Each proxy has one worker on a CPU of its own. The proxies
-/// take turns within each round; the tables show medians over the rounds, with each figure's ratio
-/// to the better peer.
+/// replica stand behind, sysbench before, in plain text and over TLS; the peers are ProxySQL and
+/// HAProxy. tls: as web, but wrk speaks https and every proxy ends it. Each proxy has one worker on
+/// a CPU of its own. The proxies take turns within each round; the tables show medians over the
+/// rounds, with each figure's ratio to the better peer.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -76,6 +76,7 @@ Examples (after `cargo run --release --manifest-path bench/Cargo.toml --`):
   --group mysql                              not the web servers
   --group tls --write-docs                   TLS alone; the page keeps the rest
   --only tiny-64,point-8 --rounds 3          two scenarios
+  --only point-8,point-8-tls                 what TLS costs
   --peers ringway,nginx --seconds 10         two products, for longer
   --json run.json                            keep the figures ...
   --from run.json --write-docs               ... and write the pages from them later

@@ -1,5 +1,5 @@
-//! The certificates that the proxies show, and the runner as a TLS client that believes nothing
-//! else. It speaks only what all the proxies are told to speak.
+//! The certificates that the proxies and databases show, and the runner as a TLS client that
+//! believes nothing else. It speaks only what all of them are told to speak.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -72,7 +72,7 @@ impl Certificates {
 }
 
 impl Certificate {
-    fn make(dir: &Path, key: Key) -> Result<Self> {
+    pub(crate) fn make(dir: &Path, key: Key) -> Result<Self> {
         let (name, algorithm) = match key {
             Key::EcdsaP256 => ("ecdsa-p256.pem", &PKCS_ECDSA_P256_SHA256),
             // With a key of 2048 bits.
@@ -137,6 +137,15 @@ fn provider() -> CryptoProvider {
         .kx_groups
         .retain(|group| group.name() == NamedGroup::X25519);
     provider
+}
+
+/// What all programs that use OpenSSL begin with, config(5): the one version, cipher suite and key
+/// exchange that all sides speak, whatever else this OpenSSL would offer.
+pub(crate) fn openssl_config() -> String {
+    format!(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
+         MinProtocol = TLSv1.3\nCiphersuites = {CIPHER_SUITE}\nGroups = {GROUP}\n"
+    )
 }
 
 #[cfg(test)]

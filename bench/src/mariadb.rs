@@ -10,9 +10,10 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
+use crate::https::{CIPHER_SUITE, Certificate};
 use crate::process::Managed;
 use crate::products::{Stage, wait_until_ready};
-use crate::scenario::{TABLE_ROWS, TABLES};
+use crate::scenario::{Encrypted, Key, TABLE_ROWS, TABLES};
 
 /// The database with sysbench's tables.
 pub(crate) const DATABASE: &str = "sbtest";
@@ -61,6 +62,8 @@ const MEMORY_BYTES_MIN: u64 = 2 << 30;
 pub(crate) struct Databases {
     pub(crate) primary: Server,
     pub(crate) replica: Server,
+    /// What both show clients that speak TLS, and what proxies show theirs.
+    pub(crate) certificate: Certificate,
     client: PathBuf,
     _dir: TempDir,
 }
@@ -73,6 +76,45 @@ pub(crate) struct Server {
     process: Managed,
 }
 
+/// The way that statements take from a client to the servers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Whether the replica gets the reads. Who does not split does not read the protocol, either:
+    /// the primary gets everything, and what a client encrypts, it encrypts for the primary.
+    pub(crate) splits: bool,
+    pub(crate) encrypted: Encrypted,
+}
+
+impl Way {
+    /// Whether the primary speaks TLS, and whether the replica does.
+    fn servers_speak_tls(self) -> [bool; 2] {
+        match self.encrypted {
+            Encrypted::Nothing => [false, false],
+            Encrypted::Clients => [!self.splits, false],
+            Encrypted::Everything => [true, self.splits],
+        }
+    }
+
+    /// Whether the primary's side of a connection has the right cipher; plain text has none.
+    fn check_cipher(self, cipher: &str) -> Result<()> {
+        let [is_encrypted, _] = self.servers_speak_tls();
+        let right = if is_encrypted { CIPHER_SUITE } else { "" };
+        if cipher != right {
+            bail!("the primary speaks with the cipher {cipher:?} instead of {right:?}");
+        }
+        Ok(())
+    }
+
+    /// Whether so many TLS handshakes of the primary and the replica are right: some, or none.
+    fn check_handshakes(self, handshakes: [u64; 2]) -> Result<()> {
+        if handshakes.map(|count| count > 0) != self.servers_speak_tls() {
+            let [primary, replica] = handshakes;
+            bail!("the primary made {primary} TLS handshakes, and the replica {replica}");
+        }
+        Ok(())
+    }
+}
+
 impl Databases {
     /// Starts both and makes the one follow the other.
     pub(crate) fn start(stage: &mut Stage<'_>) -> Result<Self> {
@@ -80,11 +122,15 @@ impl Databases {
         let client = client.context("the program mariadb is missing")?;
         let dir = data_directory()?;
         install(stage.tools.mariadb_install_db.as_deref(), dir.path())?;
-        let primary = Server::start(stage, dir.path(), &client, 1)?;
-        let replica = Server::start(stage, dir.path(), &client, 2)?;
+        let certificate = Certificate::make(dir.path(), Key::EcdsaP256)?;
+        let start = |stage: &mut Stage<'_>, id| {
+            Server::start(stage, dir.path(), &client, &certificate.pem, id)
+        };
+        let (primary, replica) = (start(stage, 1)?, start(stage, 2)?);
         let databases = Self {
             primary,
             replica,
+            certificate,
             client,
             _dir: dir,
         };
@@ -156,25 +202,58 @@ impl Databases {
         Ok(())
     }
 
-    /// Whether a read that is sent to `address` is answered by `server`: a proxy that does not
-    /// split, or sends everything to one side, would be measured at work that is not the same.
-    pub(crate) fn reads_reach(&self, server: &Server, address: SocketAddr) -> Result<()> {
+    /// Whether what is sent to `address` does the work that it should: a proxy that does not split,
+    /// or encrypts less than the others, would be measured at work that is not the same.
+    pub(crate) fn answer_through(&self, address: SocketAddr, way: Way) -> Result<()> {
         let mut command = Command::new(&self.client);
         command
-            .args(["--no-defaults", "--skip-ssl", "--protocol=tcp"])
+            .args(["--no-defaults", "--protocol=tcp"])
             .arg(format!("--host={}", address.ip()))
             .arg(format!("--port={}", address.port()))
             .arg(format!("--user={}", CLIENT.user))
             .arg(format!("--password={}", CLIENT.password))
             .arg(format!("--database={DATABASE}"));
-        let id = answer(&mut command, "SELECT @@server_id")?;
-        if id != server.id.to_string() {
-            bail!(
-                "a read was answered by server {id} instead of {}",
-                server.name()
-            );
+        if way.encrypted.has_clients() {
+            let authority = self.certificate.pem.display();
+            command.arg(format!("--ssl-ca={authority}"));
+            command.arg("--ssl-verify-server-cert");
+        } else {
+            command.arg("--skip-ssl");
         }
-        Ok(())
+        let told = answer(
+            &mut command,
+            "SELECT @@server_id; SHOW SESSION STATUS LIKE 'Ssl_cipher'",
+        )?;
+        let (id, status) = told.split_once('\n').unwrap_or((&told, ""));
+        let reader = if way.splits {
+            &self.replica
+        } else {
+            &self.primary
+        };
+        if id != reader.id.to_string() {
+            let name = reader.name();
+            bail!("a read was answered by server {id} instead of {name}");
+        }
+        way.check_cipher(status.trim_start_matches("Ssl_cipher").trim_start())
+    }
+
+    /// Whether the servers have spoken TLS since `earlier`, or have not, as is right.
+    pub(crate) fn check_handshakes(&self, earlier: [u64; 2], way: Way) -> Result<()> {
+        let [primary, replica] = self.handshakes()?;
+        way.check_handshakes([primary - earlier[0], replica - earlier[1]])
+    }
+
+    /// TLS handshakes that the primary and the replica have finished since their start.
+    pub(crate) fn handshakes(&self) -> Result<[u64; 2]> {
+        let count = |server| {
+            let answer = self.ask(
+                server,
+                "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
+                 WHERE VARIABLE_NAME = 'Ssl_finished_accepts'",
+            )?;
+            answer.parse().context("handshakes are not counted")
+        };
+        Ok([count(&self.primary)?, count(&self.replica)?])
     }
 
     pub(crate) fn pids(&self) -> Result<Vec<Pid>> {
@@ -189,7 +268,13 @@ impl Databases {
 }
 
 impl Server {
-    fn start(stage: &mut Stage<'_>, dir: &Path, client: &Path, id: u32) -> Result<Self> {
+    fn start(
+        stage: &mut Stage<'_>,
+        dir: &Path,
+        client: &Path,
+        pem: &Path,
+        id: u32,
+    ) -> Result<Self> {
         let address = stage.ports.take()?;
         let socket = dir.join(format!("server-{id}.sock"));
         let program = stage.tools.mariadbd.as_ref();
@@ -203,7 +288,8 @@ impl Server {
             .arg(format!("--port={}", address.port()))
             .arg(format!("--server-id={id}"))
             .arg(format!("--max-connections={MAX_CONNECTIONS}"))
-            .args(OPTIONS);
+            .args(OPTIONS)
+            .args(tls_options(pem));
         if id != 1 {
             command.arg("--read-only");
         }
@@ -244,6 +330,19 @@ const OPTIONS: [&str; 14] = [
     "--innodb-buffer-pool-size=128M",
     "--innodb-log-file-size=32M",
 ];
+
+/// TLS for clients that ask for it: the version and the cipher suite that everybody speaks. The
+/// servers ask for a certificate and check the one that sysbench shows, which is the same.
+fn tls_options(pem: &Path) -> [String; 5] {
+    let pem = pem.display();
+    [
+        format!("--ssl-cert={pem}"),
+        format!("--ssl-key={pem}"),
+        format!("--ssl-ca={pem}"),
+        format!("--ssl-cipher={CIPHER_SUITE}"),
+        "--tls-version=TLSv1.3".to_owned(),
+    ]
+}
 
 fn name_of(id: u32) -> &'static str {
     if id == 1 {
@@ -302,7 +401,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 fn as_root(client: &Path, socket: &Path, statements: &str) -> Result<String> {
     let mut command = Command::new(client);
     command
-        .args(["--no-defaults", "--user=root"])
+        .args(["--no-defaults", "--skip-ssl", "--user=root"])
         .arg(format!("--socket={}", socket.display()));
     answer(&mut command, statements)
 }
@@ -340,6 +439,28 @@ mod tests {
         copy(&from, &to).unwrap();
         assert_eq!(fs::read(to.join("ibdata1")).unwrap(), b"tables");
         assert_eq!(fs::read(to.join("mysql/user.frm")).unwrap(), b"users");
+    }
+
+    #[test]
+    fn tls_at_the_wrong_servers_is_told() {
+        for (splits, encrypted, right) in [
+            (true, Encrypted::Nothing, [0, 0]),
+            (false, Encrypted::Nothing, [0, 0]),
+            (true, Encrypted::Clients, [0, 0]),
+            (false, Encrypted::Clients, [8, 0]),
+            (true, Encrypted::Everything, [8, 1]),
+            (false, Encrypted::Everything, [8, 0]),
+        ] {
+            let way = Way { splits, encrypted };
+            for handshakes in [[0, 0], [8, 0], [8, 1], [0, 8]] {
+                let outcome = way.check_handshakes(handshakes);
+                assert_eq!(outcome.is_ok(), handshakes == right, "{way:?}: {outcome:?}");
+            }
+            let is_encrypted = right[0] > 0;
+            assert_eq!(way.check_cipher(CIPHER_SUITE).is_ok(), is_encrypted);
+            assert_eq!(way.check_cipher("").is_ok(), !is_encrypted);
+            assert!(way.check_cipher("TLS_AES_256_GCM_SHA384").is_err());
+        }
     }
 
     #[test]

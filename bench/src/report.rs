@@ -83,27 +83,40 @@ pub(crate) fn text(results: &Results) -> String {
         .iter()
         .filter_map(|&group| results.of_group(group))
     {
-        for result in &results.scenarios {
-            let scenario = result.scenario;
-            text += &format!("\n{} [{}]\n", scenario.title(), scenario.name());
-            text += &Table::of(result).to_terminal();
-            let verdicts = result.verdicts();
-            let verdicts = verdicts.iter().map(|v| verdict_text(v, scenario));
-            for line in remarks(result).into_iter().chain(verdicts) {
-                text += &format!("  {line}\n");
-            }
+        let has_same_peers =
+            |a: &ScenarioResult, b: &ScenarioResult| a.scenario.peers() == b.scenario.peers();
+        for alike in results.scenarios.chunk_by(has_same_peers) {
+            text.extend(alike.iter().map(text_of));
+            let measure = measure(alike[0].scenario.peers());
+            text += &format!("\n(x: relative to {measure} in that column)\n");
         }
         if let Some(table) = sql_ratios(&results) {
             text += &format!("\n{SQL_RATIOS}\n{}", table.to_terminal());
         }
-        let [one, other] = results.scenarios[0].scenario.group().peers();
-        text += &format!(
-            "\n(x: relative to the better of {} and {} in that column)\n",
-            one.label(),
-            other.label()
-        );
     }
     text + &noise(results) + "\n"
+}
+
+/// What the figures of a table are relative to, in words.
+fn measure(peers: &[Product]) -> String {
+    let labels: Vec<_> = peers.iter().map(|peer| peer.label()).collect();
+    match labels[..] {
+        [only] => only.to_owned(),
+        _ => format!("the better of {}", labels.join(" and ")),
+    }
+}
+
+/// The table of a scenario, and what there is to say about it.
+fn text_of(result: &ScenarioResult) -> String {
+    let scenario = result.scenario;
+    let mut text = format!("\n{} [{}]\n", scenario.title(), scenario.name());
+    text += &Table::of(result).to_terminal();
+    let verdicts = result.verdicts();
+    let verdicts = verdicts.iter().map(|v| verdict_text(v, scenario));
+    for line in remarks(result).into_iter().chain(verdicts) {
+        text += &format!("  {line}\n");
+    }
+    text
 }
 
 /// The columns of a scenario, and whether each is held against the better peer.
@@ -411,8 +424,8 @@ mod tests {
     fn the_mysql_port_is_shown_beside_each_of_the_others() {
         let results = example_results().of_group(Group::Mysql).unwrap();
         let text = sql_ratios(&results).unwrap().to_markdown();
-        let line = "| Point select, 8 threads | 1.25 / 2.00 / – | 1.00 / 1.00 / – \
-                    | 0.80 / 0.50 / – | 1.00 / 1.00 / – |";
+        let line = "| Point select over TLS on both sides, 8 threads | 1.25 / 2.00 / – \
+                    | 1.00 / 1.00 / – | 0.80 / 0.50 / – | 1.00 / 1.00 / – |";
         assert!(text.contains(line), "{text}");
         assert!(
             text.starts_with("|  | queries/s | p95 µs | proxy CPU µs/query |"),
@@ -420,6 +433,18 @@ mod tests {
         );
         let web = example_results().of_group(Group::Web).unwrap();
         assert!(sql_ratios(&web).is_none());
+    }
+
+    #[test]
+    fn a_terminal_is_told_what_each_ratio_is_relative_to() {
+        let text = text(&example_results());
+        for line in [
+            "(x: relative to the better of HAProxy and nginx stream in that column)",
+            "(x: relative to ProxySQL in that column)",
+            "(x: relative to the better of ProxySQL and HAProxy in that column)",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]
@@ -458,7 +483,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            texts(ScenarioId::Sql(Sql::QUICK[0])),
+            texts(ScenarioId::Sql(Sql::point_select(8))),
             [
                 "goal: proxy CPU per query, to ProxySQL's at most 0.65x: not met; \
                  then 0.50x: not met; reached: 0.800x",

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{GRACE, finish, parse_report};
 use crate::cpus::CpuPlan;
+use crate::https::{CIPHER_SUITE, openssl_config};
 use crate::interrupt;
 use crate::mariadb::{CLIENT, DATABASE};
 use crate::process::Managed;
@@ -31,6 +32,13 @@ end
 
 /// What sysbench writes when every thread has connected and prepared its statements.
 const STARTED: &str = "Threads started!";
+
+/// The client's key and certificate and the authority that it believes: sysbench looks for them
+/// where it is started, and has no options for them.
+const TLS_FILES: [&str; 3] = ["client-key.pem", "client-cert.pem", "cacert.pem"];
+
+/// What sysbench writes before the name of a new connection's cipher, when it is asked for details.
+const CIPHER_MARK: &str = "mysql_get_ssl_cipher(con): ";
 
 /// Errors after which sysbench goes on with the next event: its own defaults (deadlock, record
 /// changed, lock wait), and the duplicate key of two threads that put back the same deleted row.
@@ -61,17 +69,35 @@ pub(crate) struct Sysbench<'a> {
 }
 
 impl<'a> Sysbench<'a> {
-    pub(crate) fn new(program: &'a Path, cpus: &'a CpuPlan) -> Result<Self> {
+    /// `pem`: the certificate of everybody that it speaks TLS with, and its key.
+    pub(crate) fn new(program: &'a Path, cpus: &'a CpuPlan, pem: &Path) -> Result<Self> {
         let dir = TempDir::new().context("cannot make a temporary directory")?;
+        for file in TLS_FILES {
+            fs::copy(pem, dir.path().join(file))?;
+        }
+        fs::write(dir.path().join("openssl.cnf"), openssl_config())?;
         Ok(Self { program, cpus, dir })
     }
 
     /// Makes and fills the tables.
     pub(crate) fn prepare(&self, target: SocketAddr) -> Result<()> {
         const SECONDS: u32 = 60;
-        let mut command = self.command(Work::ReadWrite, target)?;
+        let mut command = self.command(Work::ReadWrite, target, false)?;
         command.arg(format!("--threads={TABLES}")).arg("prepare");
         finish(self.spawn(command)?, SECONDS).map(drop)
+    }
+
+    /// Whether a connection with `target` is encrypted, as sysbench itself sees it. Where TLS is
+    /// not offered, it goes on without and says nothing.
+    pub(crate) fn check_encryption(&self, target: SocketAddr) -> Result<()> {
+        const SECONDS: u32 = 10;
+        let mut command = self.command(Work::PointSelect, target, true)?;
+        command.args(["--mysql-debug=on", "--verbosity=5"]).args([
+            "--threads=1",
+            "--events=1",
+            "run",
+        ]);
+        check_ciphers(&finish(self.spawn(command)?, SECONDS)?)
     }
 
     /// Calls `at_start` once all threads are connected and have prepared their statements: what
@@ -83,7 +109,7 @@ impl<'a> Sysbench<'a> {
         seconds: u32,
         at_start: impl FnOnce(Pid) -> Result<T>,
     ) -> Result<(Report, T)> {
-        let mut command = self.command(sql.work, target)?;
+        let mut command = self.command(sql.work, target, sql.encrypted.has_clients())?;
         command
             .arg(format!("--threads={}", sql.threads))
             .arg(format!("--time={seconds}"))
@@ -102,16 +128,21 @@ impl<'a> Sysbench<'a> {
         Ok((parse_report(&text).context("sysbench")?, at_start))
     }
 
-    fn command(&self, work: Work, target: SocketAddr) -> Result<Command> {
+    fn command(&self, work: Work, target: SocketAddr, has_tls: bool) -> Result<Command> {
         let script = self.dir.path().join("load.lua");
         fs::write(
             &script,
             format!("require(\"{}\")\n{REPORT_HOOK}", work.script()),
         )?;
+        let ssl = if has_tls {
+            "--mysql-ssl=on"
+        } else {
+            "--mysql-ssl=off"
+        };
         let mut command = Command::new(self.program);
         command
             .arg(script)
-            .args(["--db-driver=mysql", "--mysql-ssl=off"])
+            .args(["--db-driver=mysql", ssl])
             .arg(format!("--mysql-host={}", target.ip()))
             .arg(format!("--mysql-port={}", target.port()))
             .arg(format!("--mysql-user={}", CLIENT.user))
@@ -119,6 +150,10 @@ impl<'a> Sysbench<'a> {
             .arg(format!("--mysql-db={}", DATABASE))
             .arg(format!("--tables={TABLES}"))
             .arg(format!("--table-size={TABLE_ROWS}"));
+        if has_tls {
+            command.current_dir(self.dir.path());
+            command.env("OPENSSL_CONF", self.dir.path().join("openssl.cnf"));
+        }
         Ok(command)
     }
 
@@ -140,9 +175,36 @@ fn wait_for_start(sysbench: &mut Managed) -> Result<()> {
     Ok(())
 }
 
+/// Whether `text` names the cipher of a connection, and it is always the right one.
+fn check_ciphers(text: &str) -> Result<()> {
+    let mut ciphers = text
+        .lines()
+        .filter_map(|line| Some(line.split_once(CIPHER_MARK)?.1.trim_matches('"')))
+        .peekable();
+    if ciphers.peek().is_none() {
+        bail!("sysbench did not name the cipher of its connection");
+    }
+    match ciphers.find(|&cipher| cipher != CIPHER_SUITE) {
+        Some(other) => bail!("sysbench's connection has the cipher {other}"),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_without_the_right_cipher_is_told() {
+        let line = |cipher| format!("DEBUG: mysql_get_ssl_cipher(con): \"{cipher}\"\n");
+        let right = line(CIPHER_SUITE);
+        assert!(check_ciphers(&format!("Threads started!\n{right}")).is_ok());
+        for other in ["(null)", "TLS_AES_256_GCM_SHA384"] {
+            let error = check_ciphers(&(right.clone() + &line(other))).unwrap_err();
+            assert!(error.to_string().contains(other), "{error}");
+        }
+        assert!(check_ciphers("Threads started!\n").is_err());
+    }
 
     #[test]
     fn the_report_is_found_among_the_words_for_people() {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{finish, parse_report};
 use crate::cpus::CpuPlan;
-use crate::https::{CIPHER_SUITE, GROUP};
+use crate::https::openssl_config;
 use crate::process::Managed;
 use crate::results::Errors;
 use crate::scenario::Load;
@@ -92,15 +92,6 @@ impl<'a> Wrk<'a> {
         command.arg(format!("{scheme}://{target}{}", load.body.path()));
         command
     }
-}
-
-/// What all programs that use OpenSSL begin with, config(5): the one version, cipher suite and key
-/// exchange that the proxies speak, whatever else this OpenSSL would offer.
-fn openssl_config() -> String {
-    format!(
-        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
-         MinProtocol = TLSv1.3\nCiphersuites = {CIPHER_SUITE}\nGroups = {GROUP}\n"
-    )
 }
 
 #[cfg(test)]

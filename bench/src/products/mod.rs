@@ -26,10 +26,10 @@ use crate::cpus::CpuPlan;
 use crate::http;
 use crate::https::Termination;
 use crate::interrupt;
-use crate::mariadb::Databases;
+use crate::mariadb::{Databases, Way};
 use crate::ports::Ports;
 use crate::process::Managed;
-use crate::scenario::{Group, ScenarioId, Web};
+use crate::scenario::{Encrypted, Group, ScenarioId, Web};
 use crate::sockopt;
 use crate::tools::Tools;
 use web_server::{answers_every_body, nginx_command, nginx_preamble};
@@ -90,9 +90,12 @@ impl Product {
         }
     }
 
-    /// Whether it sends the reads of a MySQL session to the replica.
-    fn splits(self) -> bool {
-        matches!(self, Self::Ringway | Self::Proxysql)
+    /// The way of what MySQL clients say: the reads to the replica, or everything to the primary.
+    pub(crate) fn way(self, encrypted: Encrypted) -> Way {
+        Way {
+            splits: matches!(self, Self::Ringway | Self::Proxysql),
+            encrypted,
+        }
     }
 }
 
@@ -115,7 +118,11 @@ pub(crate) enum Behind<'a> {
         /// Clients speak TLS, the servers do not.
         termination: Option<Termination<'a>>,
     },
-    Databases(&'a Databases),
+    Databases {
+        databases: &'a Databases,
+        /// Where TLS is spoken.
+        encrypted: Encrypted,
+    },
 }
 
 impl<'a> Behind<'a> {
@@ -124,7 +131,7 @@ impl<'a> Behind<'a> {
     fn relayed_to(self) -> &'a [SocketAddr] {
         match self {
             Self::WebServers { addresses, .. } => addresses,
-            Self::Databases(databases) => slice::from_ref(&databases.primary.address),
+            Self::Databases { databases, .. } => slice::from_ref(&databases.primary.address),
         }
     }
 
@@ -141,7 +148,7 @@ impl<'a> Behind<'a> {
     fn termination(self) -> Option<Termination<'a>> {
         match self {
             Self::WebServers { termination, .. } => termination,
-            Self::Databases(_) => None,
+            Self::Databases { .. } => None,
         }
     }
 
@@ -158,14 +165,10 @@ impl<'a> Behind<'a> {
             Self::WebServers { .. } => {
                 answers_every_body(|body| http::connect_and_get(address, body))
             }
-            Self::Databases(databases) => {
-                let reader = if product.splits() {
-                    &databases.replica
-                } else {
-                    &databases.primary
-                };
-                databases.reads_reach(reader, address)
-            }
+            Self::Databases {
+                databases,
+                encrypted,
+            } => databases.answer_through(address, product.way(encrypted)),
         }
     }
 }
@@ -250,17 +253,34 @@ struct Setup<'a> {
 impl Setup<'_> {
     fn command(&self, product: Product, stage: &mut Stage<'_>) -> Result<Command> {
         match (product, self.behind) {
-            (Product::Ringway, Behind::Databases(databases)) => {
-                self.ringway(stage, "protocol = \"mysql\"\n", &split(databases))
+            (
+                Product::Ringway,
+                Behind::Databases {
+                    databases,
+                    encrypted,
+                },
+            ) => {
+                let (listener, pool) = tls::ringway_mysql(&databases.certificate, encrypted);
+                let keys = format!("protocol = \"mysql\"\n{listener}");
+                self.ringway(stage, &keys, &(pool + &split(databases)))
             }
             (Product::Ringway | Product::RingwayTcp, _) => {
                 let mut keys = format!("defer_accept = {}\n", self.behind.defer_accept());
-                let tls = self.behind.termination().map(tls::ringway);
+                let tls = self
+                    .behind
+                    .termination()
+                    .map(|tls| tls::ringway("terminate", tls));
                 keys += &tls.unwrap_or_default();
                 self.ringway(stage, &keys, &relayed(self.behind.relayed_to()))
             }
             (Product::Haproxy, _) => self.haproxy(stage),
-            (Product::Proxysql, Behind::Databases(databases)) => self.proxysql(stage, databases),
+            (
+                Product::Proxysql,
+                Behind::Databases {
+                    databases,
+                    encrypted,
+                },
+            ) => self.proxysql(stage, databases, encrypted),
             (Product::Nginx, _) => {
                 let config = self.nginx_config(stage);
                 nginx_command(stage.tools, self.dir, &config)
@@ -315,7 +335,12 @@ impl Setup<'_> {
         Ok(command)
     }
 
-    fn proxysql(&self, stage: &mut Stage<'_>, databases: &Databases) -> Result<Command> {
+    fn proxysql(
+        &self,
+        stage: &mut Stage<'_>,
+        databases: &Databases,
+        encrypted: Encrypted,
+    ) -> Result<Command> {
         let ports = proxysql::Ports {
             clients: self.address,
             admin: self.admin,
@@ -323,7 +348,12 @@ impl Setup<'_> {
             postgres_admin: stage.ports.take()?,
         };
         let (primary, replica) = (databases.primary.address, databases.replica.address);
-        let config = proxysql::config(self.dir, &ports, primary, replica);
+        if encrypted.has_clients() {
+            for file in proxysql::TLS_FILES {
+                fs::copy(&databases.certificate.pem, self.dir.join(file))?;
+            }
+        }
+        let config = proxysql::config(self.dir, &ports, primary, replica, encrypted);
         let path = self.write("proxysql.cnf", &config)?;
         let program = stage.tools.proxysql.as_ref();
         let mut command = Command::new(program.context("ProxySQL is missing")?);

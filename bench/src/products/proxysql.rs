@@ -5,9 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::mariadb::{CLIENT, DATABASE, MAX_CONNECTIONS, MONITOR};
+use crate::scenario::Encrypted;
 
 const WRITERS: u32 = 10;
 const READERS: u32 = 20;
+
+/// What ProxySQL shows its clients: a key, a certificate and who signed it. It looks for them in
+/// its data directory, and makes others where there are none.
+pub(super) const TLS_FILES: [&str; 3] = ["proxysql-key.pem", "proxysql-cert.pem", AUTHORITY_FILE];
+
+const AUTHORITY_FILE: &str = "proxysql-ca.pem";
 
 /// Where ProxySQL listens, and what for.
 pub(super) struct Ports {
@@ -18,19 +25,28 @@ pub(super) struct Ports {
     pub(super) postgres_admin: SocketAddr,
 }
 
-/// The configuration file. One thread, no TLS, everything else as it comes, but for one thing: a
-/// primary that also reads, as by default, would not be the same work.
+/// The configuration file. One thread, everything else as it comes, but for two things: a primary
+/// that also reads, as by default, would not be the same work; and TLS is spoken where it is
+/// measured, where no client gets in without.
 pub(super) fn config(
     dir: &Path,
     ports: &Ports,
     primary: SocketAddr,
     replica: SocketAddr,
+    encrypted: Encrypted,
 ) -> String {
+    let to_servers = encrypted == Encrypted::Everything;
+    let authority = if to_servers {
+        format!("  ssl_p2s_ca = \"{}/{AUTHORITY_FILE}\"\n", dir.display())
+    } else {
+        String::new()
+    };
     format!(
         "datadir = \"{dir}\"\nerrorlog = \"{dir}/proxysql.log\"\n\
          admin_variables = {{\n  admin_credentials = \"admin:admin\"\n\
          \x20 mysql_ifaces = \"{}\"\n  pgsql_ifaces = \"{}\"\n}}\n\
          mysql_variables = {{\n  threads = 1\n  interfaces = \"{}\"\n\
+         \x20 have_ssl = {has_clients}\n{authority}\
          \x20 max_connections = {MAX_CONNECTIONS}\n  default_schema = \"{DATABASE}\"\n\
          \x20 server_version = \"10.11.0\"\n  monitor_writer_is_also_reader = false\n\
          \x20 monitor_username = \"{}\"\n  monitor_password = \"{}\"\n}}\n\
@@ -39,7 +55,7 @@ pub(super) fn config(
          mysql_replication_hostgroups = (\n\
          \x20 {{ writer_hostgroup = {WRITERS}, reader_hostgroup = {READERS}, comment = \"\" }}\n)\n\
          mysql_users = (\n  {{ username = \"{}\", password = \"{}\", \
-         default_hostgroup = {WRITERS}, active = 1 }}\n)\n\
+         use_ssl = {}, default_hostgroup = {WRITERS}, active = 1 }}\n)\n\
          mysql_query_rules = (\n  {},\n  {}\n)\n",
         ports.admin,
         ports.postgres_admin,
@@ -47,22 +63,25 @@ pub(super) fn config(
         MONITOR.user,
         MONITOR.password,
         ports.postgres_clients,
-        server(primary, WRITERS),
-        server(replica, READERS),
+        server(primary, WRITERS, to_servers),
+        server(replica, READERS, to_servers),
         CLIENT.user,
         CLIENT.password,
+        u8::from(encrypted.has_clients()),
         rule(1, "^SELECT.*FOR UPDATE", WRITERS),
         rule(2, "^SELECT", READERS),
         dir = dir.display(),
+        has_clients = encrypted.has_clients(),
     )
 }
 
-fn server(address: SocketAddr, hostgroup: u32) -> String {
+fn server(address: SocketAddr, hostgroup: u32, has_tls: bool) -> String {
     format!(
-        "{{ address = \"{}\", port = {}, hostgroup = {hostgroup}, \
+        "{{ address = \"{}\", port = {}, hostgroup = {hostgroup}, use_ssl = {}, \
          max_connections = {MAX_CONNECTIONS} }}",
         address.ip(),
-        address.port()
+        address.port(),
+        u8::from(has_tls)
     )
 }
 
@@ -77,8 +96,7 @@ fn rule(id: u32, pattern: &str, hostgroup: u32) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_go_to_the_replica_and_everything_else_to_the_primary() {
+    fn config_with(encrypted: Encrypted) -> String {
         let [
             clients,
             admin,
@@ -93,16 +111,43 @@ mod tests {
             postgres_clients,
             postgres_admin,
         };
-        let config = config(Path::new("/d"), &ports, primary, replica);
+        config(Path::new("/d"), &ports, primary, replica, encrypted)
+    }
+
+    #[test]
+    fn reads_go_to_the_replica_and_everything_else_to_the_primary() {
+        let config = config_with(Encrypted::Nothing);
         for part in [
             "  threads = 1\n  interfaces = \"127.0.0.1:1\"\n",
             "mysql_ifaces = \"127.0.0.1:2\"\n",
-            "{ address = \"127.0.0.1\", port = 5, hostgroup = 10, max_connections = 300 }",
-            "{ address = \"127.0.0.1\", port = 6, hostgroup = 20, max_connections = 300 }",
+            "{ address = \"127.0.0.1\", port = 5, hostgroup = 10, use_ssl = 0, ",
+            "{ address = \"127.0.0.1\", port = 6, hostgroup = 20, use_ssl = 0, ",
+            "max_connections = 300 }",
             "match_digest = \"^SELECT\", destination_hostgroup = 20, apply = 1 }",
-            "password = \"sbtest-secret\", default_hostgroup = 10, active = 1 }",
+            "password = \"sbtest-secret\", use_ssl = 0, default_hostgroup = 10, active = 1 }",
         ] {
             assert!(config.contains(part), "{part} is missing in\n{config}");
+        }
+    }
+
+    #[test]
+    fn clients_have_to_encrypt_and_servers_are_spoken_to_over_tls_where_that_is_measured() {
+        for (encrypted, clients, servers) in [
+            (Encrypted::Nothing, 0, 0),
+            (Encrypted::Clients, 1, 0),
+            (Encrypted::Everything, 1, 1),
+        ] {
+            let config = config_with(encrypted);
+            let authority = "\n  ssl_p2s_ca = \"/d/proxysql-ca.pem\"\n";
+            assert_eq!(config.contains(authority), servers == 1, "{config}");
+            for part in [
+                format!("\n  have_ssl = {}\n", clients == 1),
+                format!("\"sbtest-secret\", use_ssl = {clients}, "),
+                format!("port = 5, hostgroup = 10, use_ssl = {servers}, "),
+                format!("port = 6, hostgroup = 20, use_ssl = {servers}, "),
+            ] {
+                assert!(config.contains(&part), "{part} is missing in\n{config}");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result};
 
-use crate::https::{CIPHER_SUITE, GROUP, Termination};
+use crate::https::{CIPHER_SUITE, Certificate, GROUP, Termination};
+use crate::scenario::Encrypted;
 
 /// TLS handshakes that ringway has counted since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +43,36 @@ fn counted(metrics: &str, kind: &str) -> Option<u64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
-/// Keys of the listener, and its tables. rustls offers other key exchanges, too; the clients do
-/// not, so that there is one to agree on.
-pub(super) fn ringway(tls: Termination<'_>) -> String {
+/// Keys of the listener, and its tables. `mode`: `terminate`, or `required` where the protocol is
+/// MySQL. rustls offers other key exchanges, too; the clients do not, so that there is one to agree
+/// on.
+pub(super) fn ringway(mode: &str, tls: Termination<'_>) -> String {
     format!(
-        "\n[listener.tls]\nmode = \"terminate\"\nmin_version = \"1.3\"\n\
+        "\n[listener.tls]\nmode = \"{mode}\"\nmin_version = \"1.3\"\n\
          cipher_suites = [\"{CIPHER_SUITE}\"]\nsession_tickets = {}\n\n\
          [[listener.tls.certificate]]\ncertificate_file = \"{}\"\n",
         tls.resumes,
         tls.certificate.pem.display()
     )
+}
+
+/// What ringway's MySQL listener and its pool are told of TLS. The servers speak one version and
+/// one cipher suite, so that the pool needs no word about them.
+pub(super) fn ringway_mysql(certificate: &Certificate, encrypted: Encrypted) -> (String, String) {
+    let termination = Termination {
+        certificate,
+        resumes: false,
+    };
+    let listener = ringway("required", termination);
+    let pool = format!(
+        "\n[pool.tls]\nmode = \"verify\"\nca_file = \"{}\"\n",
+        certificate.pem.display()
+    );
+    match encrypted {
+        Encrypted::Nothing => (String::new(), String::new()),
+        Encrypted::Clients => (listener, String::new()),
+        Encrypted::Everything => (listener, pool),
+    }
 }
 
 /// Lines of the global section, and the end of the line with `bind`.
@@ -104,6 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn the_mysql_port_is_told_which_sides_to_encrypt() {
+        let certificates = Certificates::make().unwrap();
+        let certificate = certificates.with(Key::EcdsaP256);
+        let told = |encrypted| {
+            let (listener, pool) = ringway_mysql(certificate, encrypted);
+            let required = "[listener.tls]\nmode = \"required\"\n";
+            let verified = "[pool.tls]\nmode = \"verify\"\n";
+            assert_eq!(listener.is_empty(), !listener.contains(required));
+            assert_eq!(pool.is_empty(), !pool.contains(verified));
+            [!listener.is_empty(), !pool.is_empty()]
+        };
+        assert_eq!(told(Encrypted::Nothing), [false, false]);
+        assert_eq!(told(Encrypted::Clients), [true, false]);
+        assert_eq!(told(Encrypted::Everything), [true, true]);
+    }
+
+    #[test]
     fn all_products_are_told_the_same() {
         let certificates = Certificates::make().unwrap();
         for (resumes, tickets) in [
@@ -125,7 +163,7 @@ mod tests {
                 certificate,
                 resumes,
             };
-            let configs = [ringway(tls), haproxy(tls).1, nginx(tls).1];
+            let configs = [ringway("terminate", tls), haproxy(tls).1, nginx(tls).1];
             for (config, tickets) in configs.iter().zip(tickets) {
                 for part in [CIPHER_SUITE, certificate.pem.to_str().unwrap(), tickets] {
                     assert!(config.contains(part), "{part} is missing in\n{config}");

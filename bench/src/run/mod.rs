@@ -159,11 +159,18 @@ impl<'a> Runner<'a> {
                 })
             }
             (ScenarioId::Sql(sql), _, Some(runner)) => {
-                runner.databases.wait_for_replica()?;
-                let behind = Behind::Databases(&runner.databases);
-                sample(product, stage, behind, |proxy| {
+                let (databases, encrypted) = (&runner.databases, sql.encrypted);
+                databases.wait_for_replica()?;
+                let handshakes = databases.handshakes()?;
+                let behind = Behind::Databases {
+                    databases,
+                    encrypted,
+                };
+                let outcome = sample(product, stage, behind, |proxy| {
                     runner.sample(sql, proxy, plan)
-                })
+                })?;
+                databases.check_handshakes(handshakes, product.way(encrypted))?;
+                Ok(outcome)
             }
             _ => unreachable!("the servers of every group in the plan have been started"),
         }

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use sql::{Sql, Statements, TABLE_ROWS, TABLES, Work};
+pub(crate) use sql::{Encrypted, Sql, Statements, TABLE_ROWS, TABLES, Work};
 pub(crate) use tls::{Key, Tls};
 pub(crate) use web::{Body, Load, Web};
 
@@ -47,14 +47,6 @@ impl Group {
     /// Whether wrk asks web servers for something.
     pub(crate) fn has_web_servers(self) -> bool {
         matches!(self, Self::Web | Self::Tls)
-    }
-
-    /// The products whose better one is the measure of the tables.
-    pub(crate) fn peers(self) -> [Product; 2] {
-        match self {
-            Self::Web | Self::Tls => [Product::Haproxy, Product::Nginx],
-            Self::Mysql => [Product::Proxysql, Product::Haproxy],
-        }
     }
 }
 
@@ -136,6 +128,14 @@ impl ScenarioId {
             Self::Web(web) => web.unit(),
             Self::Sql(_) => ["query", "queries"],
             Self::Tls(tls) => tls.unit(),
+        }
+    }
+
+    /// The products whose better one is the measure of its table.
+    pub(crate) fn peers(self) -> &'static [Product] {
+        match self {
+            Self::Web(_) | Self::Tls(_) => &[Product::Haproxy, Product::Nginx],
+            Self::Sql(sql) => sql.peers(),
         }
     }
 
