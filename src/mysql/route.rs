@@ -147,13 +147,14 @@ impl State {
         self.multi_statements = are_allowed;
     }
 
-    /// `COM_RESET_CONNECTION`, `COM_CHANGE_USER`: what the session has done is undone.
+    /// `COM_RESET_CONNECTION`: what the session has done is undone, but for its default schema.
     pub const fn reset(&mut self, dialect: Dialect) {
         let mut fresh = Self::new(dialect, self.has_replica);
         fresh.allows_local_infile = self.allows_local_infile;
         fresh.pins_calls = self.pins_calls;
         fresh.has_primary = self.has_primary;
         fresh.replica_lags = self.replica_lags;
+        fresh.shows_server_state = self.shows_server_state;
         *self = fresh;
     }
 
@@ -347,6 +348,13 @@ impl State {
         }
     }
 
+    /// Whether both servers have what a statement does to the session, if only as soon as there is
+    /// a replica that is told.
+    pub fn is_shared(&self, statement: &Statement, decision: &Decision) -> bool {
+        let for_both = statement.kind == Kind::SessionState && decision.reason == statement.reason;
+        decision.target == Target::Both || (for_both && !self.has_replica)
+    }
+
     const fn answer(&self, target: Target) -> Option<Server> {
         match target {
             Target::Primary => Some(Server::Primary),
@@ -373,7 +381,9 @@ impl State {
         if decision.answer != Some(server) {
             return;
         }
-        if statement.kind != Kind::Diagnostics {
+        // What both have done leaves the same to be asked about on both, and what the statement
+        // before has left besides only where it was.
+        if statement.kind != Kind::Diagnostics && decision.target != Target::Both {
             self.last = server;
         }
         if server == Server::Primary {
@@ -405,7 +415,7 @@ impl State {
         reply: Reply,
     ) {
         let effects = &statement.effects;
-        let is_alone = decision.target != Target::Both && self.has_replica;
+        let is_alone = !self.is_shared(statement, decision);
         let should_be_shared = is_alone && statement.kind == Kind::SessionState;
         self.dirty_user_variables |= effects.assigns_user_variables || should_be_shared;
         self.pins = self.pins.with(effects.takes.only(Pins::UNSHARED_STATE));

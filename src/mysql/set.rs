@@ -15,6 +15,8 @@ use crate::telemetry::RouteReason;
 struct Parts<'a> {
     /// State of the session that both servers have to have.
     session: bool,
+    /// State on which the meaning of a statement's text depends.
+    meaning: bool,
     /// A user variable with a value that both servers make in the same way.
     user_variable: bool,
     /// Something that is the primary's own.
@@ -66,6 +68,7 @@ fn verdict<'a>(parts: &Parts<'a>, mut draft: Draft<'a>) -> Draft<'a> {
         draft.effects.shapes_next_transaction = true;
     } else {
         draft.effects.sets_user_variables_only = parts.user_variable && !parts.session;
+        draft.effects.keeps_meaning = !parts.meaning;
         return draft;
     }
     // What both should have, in one statement with what only the primary may do.
@@ -146,6 +149,7 @@ fn word<'a>(
     }
     if is_word("role") {
         parts.session = true;
+        parts.meaning = true;
         return skip_rest(scan);
     }
     let is_primary_only = ["password", "default", "resource"].into_iter().any(is_word);
@@ -219,6 +223,27 @@ impl Variable<'_> {
         self.is(&NAMES)
     }
 
+    /// What is looked at when a statement runs, and not when its text is read.
+    fn is_of_run_time(&self) -> bool {
+        const NAMES: [&str; 14] = [
+            "autocommit",
+            "foreign_key_checks",
+            "innodb_lock_wait_timeout",
+            "interactive_timeout",
+            "lock_wait_timeout",
+            "max_execution_time",
+            "max_statement_time",
+            "net_read_timeout",
+            "net_write_timeout",
+            "sql_safe_updates",
+            "sql_select_limit",
+            "time_zone",
+            "unique_checks",
+            "wait_timeout",
+        ];
+        self.is(&NAMES) || self.is(ISOLATION) || self.is(READ_ONLY)
+    }
+
     /// `SET @@transaction_isolation`, without a scope, is for the next transaction only.
     fn is_of_next_transaction(&self) -> bool {
         self.token.kind == TokenKind::SystemVariable
@@ -253,6 +278,7 @@ fn variable<'a>(
         parts.varying_session.get_or_insert(token);
     } else {
         parts.session = true;
+        parts.meaning |= !variable.is_of_run_time();
     }
     let effects = &mut draft.effects;
     if variable.is(ISOLATION) {
@@ -275,6 +301,7 @@ fn character_set<'a>(
 ) -> Option<Token<'a>> {
     let charset = scan.next()?;
     parts.session = true;
+    parts.meaning = true;
     draft.effects.trail_bytes = Some(charset_has_trail_bytes(charset.name()));
     let value = value(scan);
     if value.varies {

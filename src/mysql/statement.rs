@@ -159,6 +159,8 @@ pub struct Effects {
     pub assigns_user_variables: bool,
     /// It sets user variables and nothing else of the session.
     pub sets_user_variables_only: bool,
+    /// What it sets of the session changes nothing about how the text of a statement is understood.
+    pub keeps_meaning: bool,
     /// The next transaction is a special one: `SET TRANSACTION`.
     pub shapes_next_transaction: bool,
     /// Whether the isolation level of the session is, or may be, `SERIALIZABLE` from here.
@@ -185,6 +187,7 @@ impl Effects {
         releases_all_locks: false,
         assigns_user_variables: false,
         sets_user_variables_only: false,
+        keeps_meaning: false,
         shapes_next_transaction: false,
         serializable: None,
         session_read_only: None,
@@ -192,6 +195,11 @@ impl Effects {
         trail_bytes: None,
         shows_server_state: None,
     };
+
+    /// Whether it names the default schema: `USE`.
+    pub const fn choose_schema(&self) -> bool {
+        self.shows_server_state.is_some()
+    }
 }
 
 /// Tables of one `DROP TABLE` that are remembered. A temporary table that is not stays a pin.

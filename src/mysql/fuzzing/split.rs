@@ -101,7 +101,7 @@ fn capabilities(entropy: &mut Entropy<'_>) -> Capabilities {
     capabilities
 }
 
-fn greeting(capabilities: Capabilities, thread_id: u32) -> Greeting {
+pub(in crate::mysql) fn greeting(capabilities: Capabilities, thread_id: u32) -> Greeting {
     Greeting {
         version: b"8.4.0".to_vec(),
         thread_id,

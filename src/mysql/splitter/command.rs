@@ -269,6 +269,7 @@ impl Splitter {
     }
 
     fn about_prepared(&mut self, command: Command, arguments: &[u8], is_long: bool) -> Ask {
+        let meaning = self.meaning;
         let id = statement_id(arguments).map(|id| self.prepared.definite(id));
         let known = id.and_then(|id| self.prepared.get_mut(id).map(|known| (id, known)));
         let Some((id, known)) = known else {
@@ -276,6 +277,7 @@ impl Splitter {
             return Ask::primary(command);
         };
         let statement = known.statement;
+        let may_move = known.may_run_at_replica(meaning);
         let at_both = known.replica_id().is_some();
         let about = Ask {
             prepared: Some(id),
@@ -283,7 +285,7 @@ impl Splitter {
         };
         match command {
             Command::StmtExecute => {
-                let cannot_move = known.has_long_data || is_long || !known.may_run_at_replica();
+                let cannot_move = known.has_long_data || is_long || !may_move;
                 known.has_long_data = false;
                 let text = known.text().unwrap_or_default();
                 let max = self.settings.text_bytes_max;

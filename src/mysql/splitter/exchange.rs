@@ -54,8 +54,6 @@ pub(super) struct Exchange {
     /// How the replies ended.
     pub(super) outcomes: PerServer<Option<Outcome>>,
     replayed: bool,
-    /// It is the last entry of the journal.
-    is_journalled: bool,
 }
 
 /// How far it is.
@@ -167,7 +165,6 @@ impl Splitter {
             caught_up: false,
             outcomes: PerServer::default(),
             replayed: false,
-            is_journalled: false,
         });
         if is_long {
             self.framer = Framer::default();
@@ -310,13 +307,19 @@ impl Splitter {
         statement: &[u8],
         orders: &mut Vec<Order>,
     ) {
-        let mut packet = Vec::new();
+        let packet = self.query_packet(statement);
+        self.expect(server, Duty::Own(purpose), Reply::Results, 1);
+        orders.push(Order::Send(peer(server), packet));
+    }
+
+    /// A `COM_QUERY` with this text and no attributes.
+    fn query_packet(&self, text: &[u8]) -> Vec<u8> {
         let attributes = self.established.capabilities;
         let attributes = attributes.contains(Capabilities::QUERY_ATTRIBUTES);
         let none: &[u8] = if attributes { b"\x00\x01" } else { b"" };
-        write_command(&mut packet, Command::Query, &[none, statement].concat());
-        self.expect(server, Duty::Own(purpose), Reply::Results, 1);
-        orders.push(Order::Send(peer(server), packet));
+        let mut packet = Vec::new();
+        write_command(&mut packet, Command::Query, &[none, text].concat());
+        packet
     }
 
     fn prepare_at_replica(&mut self, id: u32, text: &[u8], orders: &mut Vec<Order>) {
@@ -378,6 +381,7 @@ impl Splitter {
         exchange.step = Step::Running;
         let (ask, decision, sequence) = (exchange.ask, exchange.decision, exchange.sequence);
         let repeats = exchange.may_run_again();
+        self.record(&ask, &decision, packet);
         if decision.target == Target::Both {
             return self.run_at_both(ask, decision, sequence, packet, now_us, orders);
         }
@@ -420,15 +424,6 @@ impl Splitter {
         orders: &mut Vec<Order>,
     ) -> Option<Peer> {
         let answers = decision.answer.unwrap_or(Server::Primary);
-        if matches!(
-            ask.command,
-            Command::Query | Command::InitDb | Command::SetOption
-        ) {
-            let is_new = self.journal.push(packet);
-            if let Some(exchange) = &mut self.exchange {
-                exchange.is_journalled = is_new;
-            }
-        }
         self.held.clear();
         let has_replica = self.is_open(Server::Replica);
         for server in [Server::Primary, Server::Replica] {
@@ -540,7 +535,11 @@ impl Splitter {
         };
         *exchange.outcomes.of_mut(server) = Some(outcome);
         let (statement, decision) = (exchange.ask.statement, exchange.decision);
-        self.state.after(&statement, &decision, server, reply);
+        match exchange.ask.prepares {
+            // It has only been read.
+            Some(_) => self.state.set_status(server, reply.status),
+            None => self.state.after(&statement, &decision, server, reply),
+        }
         if !self.primary.is_busy() && !self.replica.is_busy() {
             self.complete(now_us, orders);
         }
@@ -561,9 +560,7 @@ impl Splitter {
         if decision.target == Target::Both {
             self.compare(&exchange, orders);
         }
-        if exchange.is_journalled && failed {
-            self.journal.pop();
-        }
+        self.note_session_state(&exchange.ask, failed);
         if exchange.ask.command == Command::ResetConnection && !failed {
             self.reset();
         }
@@ -584,6 +581,48 @@ impl Splitter {
                 duration_us: now_us.saturating_sub(exchange.began_us),
                 failed,
             }));
+        }
+    }
+
+    /// Notes a command that changes the session's state, for replicas that come later.
+    fn record(&mut self, ask: &Ask, decision: &Decision, packet: &[u8]) {
+        let by_later_ones =
+            self.established.signer.is_some() && self.established.primary_only.is_none();
+        let is_state = ask.statement.kind == Kind::SessionState;
+        if !by_later_ones || !is_state || !self.state.is_shared(&ask.statement, decision) {
+            return;
+        }
+        let command = match ask.command {
+            Command::Query | Command::InitDb | Command::SetOption => Some(packet.to_vec()),
+            Command::StmtExecute => self.as_query(ask.prepared),
+            _ => return,
+        };
+        let schema = ask.statement.effects.choose_schema();
+        self.journal.begin(command, schema);
+    }
+
+    /// The execution of a prepared statement as a query, where it says nothing but its text.
+    fn as_query(&self, id: Option<u32>) -> Option<Vec<u8>> {
+        let text = self.prepared.get(id?)?.without_parameters()?;
+        Some(self.query_packet(text))
+    }
+
+    /// What a command has done to the session's state is done.
+    fn note_session_state(&mut self, ask: &Ask, failed: bool) {
+        self.journal.end(failed);
+        if !self.journal.is_whole() && self.replica.connection == Connection::Possible {
+            // None that is opened now could be brought to the state that the session is in.
+            self.replica.connection = Connection::Closed;
+            self.state.set_replica(false);
+        }
+        let effects = &ask.statement.effects;
+        let is_state = ask.statement.kind == Kind::SessionState && ask.prepares.is_none();
+        let says_something = !matches!(
+            ask.command,
+            Command::Ping | Command::SetOption | Command::ResetConnection
+        );
+        if is_state && says_something && !effects.keeps_meaning && !failed {
+            self.meaning = self.meaning.next();
         }
     }
 
@@ -617,6 +656,28 @@ impl Splitter {
             ReadAfterWrite::For(_) if reads || !exchange.ask.is_counted => {}
             ReadAfterWrite::For(_) => self.own_writes = Written::AtUs(now_us),
             ReadAfterWrite::Gtid => self.note_gtids(reported, is_cut, reads),
+        }
+    }
+
+    /// Notes that a statement has failed at the primary, perhaps after it had written something: a
+    /// procedure has more than one statement, and not every table has transactions.
+    pub(super) fn note_failed(&mut self, now_us: u64) {
+        let Some(exchange) = &self.exchange else {
+            return;
+        };
+        let statement = &exchange.ask.statement;
+        let writes = exchange.ask.is_counted
+            && !matches!(
+                statement.kind,
+                Kind::Read | Kind::Diagnostics | Kind::SessionState
+            );
+        match self.settings.read_after_write {
+            ReadAfterWrite::For(_) if writes => self.own_writes = Written::AtUs(now_us),
+            // An error names no transactions.
+            ReadAfterWrite::Gtid if writes && has_parts(statement.reason) => {
+                self.own_writes = Written::Unknown;
+            }
+            _ => {}
         }
     }
 
@@ -687,6 +748,19 @@ impl Splitter {
             self.ask_ourselves(Server::Replica, Purpose::KillQuery, statement, orders);
         }
     }
+}
+
+/// Whether a statement with this reason may hold several that write, each on its own.
+const fn has_parts(reason: RouteReason) -> bool {
+    matches!(
+        reason,
+        RouteReason::Procedure
+            | RouteReason::PreparedText
+            | RouteReason::MultiStatement
+            | RouteReason::ExecutableComment
+            | RouteReason::NotUnderstood
+            | RouteReason::TooLong
+    )
 }
 
 /// What `Splitter::fit` made of a packet.

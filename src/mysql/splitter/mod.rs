@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use self::exchange::Exchange;
 use self::journal::Journal;
-use self::prepared::PreparedStatements;
+use self::prepared::{Meaning, PreparedStatements};
 use self::server::{Connection, ServerSide};
 use super::capabilities::Capabilities;
 use super::framer::Framer;
@@ -139,6 +139,7 @@ pub struct Splitter {
     /// How they are to be read.
     text_dialect: Dialect,
     prepared: PreparedStatements,
+    meaning: Meaning,
     journal: Journal,
     own_writes: Written,
     /// Whether the primary has been told to report GTIDs.
@@ -250,6 +251,7 @@ impl Splitter {
             text: Vec::new(),
             text_dialect: dialect,
             prepared: PreparedStatements::default(),
+            meaning: Meaning::default(),
             journal: Journal::default(),
             own_writes: Written::Nothing,
             tracking: Tracking::Settled,
@@ -356,12 +358,12 @@ impl Splitter {
         }
     }
 
-    /// The session is as it was after its login.
+    /// The session is as it was after its login, but for its default schema.
     fn reset(&mut self) {
         let dialect = dialect_of(&self.established.response, self.established.status);
         self.state.reset(dialect);
         self.prepared = PreparedStatements::default();
-        self.journal = Journal::default();
+        self.journal.reset();
         self.want_tracking();
     }
 

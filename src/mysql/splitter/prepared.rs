@@ -31,6 +31,29 @@ pub(super) struct PreparedStatements {
     text_bytes: usize,
 }
 
+/// How often the session has changed what the text of a statement means: its default schema, its
+/// `sql_mode`, its character sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meaning(u64);
+
+impl Meaning {
+    /// That after one more change.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// What was asked to be prepared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    /// What `COM_STMT_PREPARE` said; empty where it was too long to be held.
+    pub(super) bytes: &'a [u8],
+    /// How that is to be read.
+    pub(super) dialect: Dialect,
+    /// In which state of the session.
+    pub(super) meaning: Meaning,
+}
+
 /// One of them.
 #[derive(Debug)]
 pub(super) struct PreparedStatement {
@@ -40,6 +63,8 @@ pub(super) struct PreparedStatement {
     text: Option<Box<[u8]>>,
     /// How that is to be read.
     pub(super) dialect: Dialect,
+    /// The session's [`Meaning`] when it was prepared.
+    meaning: Meaning,
     parameters: u16,
     replica_id: Option<u32>,
     /// The types of its parameters, as they were bound last: so many, in these bytes.
@@ -84,19 +109,24 @@ impl PreparedStatements {
         self.by_id.is_empty()
     }
 
-    /// Notes a statement that a server has prepared for the client. `text` is kept while there is
+    /// Notes a statement that a server has prepared for the client. Its text is kept while there is
     /// room.
     pub(super) fn add(
         &mut self,
         server: Server,
         prepared: Prepared,
         statement: Statement,
-        (text, dialect): (&[u8], Dialect),
+        text: Text<'_>,
     ) {
         let id = prepared.statement_id;
         self.remove(id);
-        let fits = self.text_bytes.saturating_add(text.len()) <= PREPARED_TEXT_BYTES_MAX;
-        let text: Option<Box<[u8]>> = (fits && !text.is_empty()).then(|| text.into());
+        let Text {
+            bytes,
+            dialect,
+            meaning,
+        } = text;
+        let fits = self.text_bytes.saturating_add(bytes.len()) <= PREPARED_TEXT_BYTES_MAX;
+        let text: Option<Box<[u8]>> = (fits && !bytes.is_empty()).then(|| bytes.into());
         let kept = text.as_ref().map_or(0, |text| text.len());
         self.text_bytes = self.text_bytes.saturating_add(kept);
         self.last_id = Some(id);
@@ -106,6 +136,7 @@ impl PreparedStatements {
                 statement,
                 text,
                 dialect,
+                meaning,
                 parameters: prepared.parameters,
                 replica_id: (server == Server::Replica).then_some(id),
                 types: None,
@@ -140,9 +171,15 @@ impl PreparedStatement {
         self.replica_id
     }
 
-    /// Whether it can run at the replica, if only after being prepared there.
-    pub(super) fn may_run_at_replica(&self) -> bool {
-        self.replica_id.is_some() || self.text.is_some()
+    /// Whether it can run at the replica, if only after being prepared there: what its text meant
+    /// when the client had it prepared is what it means now.
+    pub(super) fn may_run_at_replica(&self, now: Meaning) -> bool {
+        self.replica_id.is_some() || (self.text.is_some() && self.meaning == now)
+    }
+
+    /// Its text, if that is all that its executions say.
+    pub(super) fn without_parameters(&self) -> Option<&[u8]> {
+        self.text().filter(|_| self.parameters == 0)
     }
 
     /// What `COM_STMT_PREPARE` said.
@@ -263,11 +300,18 @@ mod tests {
             parameters,
             ..Prepared::default()
         };
-        let text = b"SELECT ?".as_slice();
-        let statement = classify(text, Dialect::default());
-        let text = (text, Dialect::default());
-        statements.add(Server::Primary, prepared, statement, text);
+        let bytes = b"SELECT ?";
+        let statement = classify(bytes, Dialect::default());
+        statements.add(Server::Primary, prepared, statement, text(bytes));
         statements
+    }
+
+    fn text(bytes: &[u8]) -> Text<'_> {
+        Text {
+            bytes,
+            dialect: Dialect::default(),
+            meaning: Meaning::default(),
+        }
     }
 
     fn execute(bound: bool, rest: &[u8]) -> Vec<u8> {
@@ -340,24 +384,30 @@ mod tests {
                 ..Prepared::default()
             };
             let statement = classify(b"SELECT 1", Dialect::default());
-            statements.add(
-                Server::Primary,
-                prepared,
-                statement,
-                (&long, Dialect::default()),
-            );
+            statements.add(Server::Primary, prepared, statement, text(&long));
         }
-        assert!(statements.get(1).unwrap().may_run_at_replica());
-        assert!(!statements.get(2).unwrap().may_run_at_replica());
+        let may = |statements: &PreparedStatements, id| {
+            let statement = statements.get(id).unwrap();
+            statement.may_run_at_replica(Meaning::default())
+        };
+        assert!(may(&statements, 1) && !may(&statements, 2));
         statements.remove(1);
         let statement = classify(b"SELECT 1", Dialect::default());
-        statements.add(
-            Server::Primary,
-            Prepared::default(),
-            statement,
-            (&long, Dialect::default()),
-        );
-        assert!(statements.get(0).unwrap().may_run_at_replica());
+        let prepared = Prepared::default();
+        statements.add(Server::Primary, prepared, statement, text(&long));
+        assert!(may(&statements, 0));
+    }
+
+    #[test]
+    fn a_text_that_means_something_else_by_now_is_not_prepared_at_a_replica() {
+        let mut statements = statements(1);
+        let changed = Meaning::default().next();
+        assert!(!statements.get(7).unwrap().may_run_at_replica(changed));
+        // Where it was prepared before, it is what it was.
+        statements.get_mut(7).unwrap().prepared_at_replica(3);
+        assert!(statements.get(7).unwrap().may_run_at_replica(changed));
+        statements.forget_replica();
+        assert!(!statements.get(7).unwrap().may_run_at_replica(changed));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::exchange::Outcome;
 use super::failure::Ending;
+use super::prepared::Text;
 use super::server::{Connection, Duty, Purpose};
 use super::{Order, Phase, Splitter, Taken};
 use crate::mysql::login::Peer;
@@ -242,7 +243,13 @@ impl Splitter {
                 }
                 (Outcome::Ok, facts.changed_session)
             }
-            Heard::Error(code) => (Outcome::Error(code), false),
+            Heard::Error(code) => {
+                let own = matches!(self.side(server).duty, Duty::Own(_));
+                if server == Server::Primary && !own {
+                    self.note_failed(now_us);
+                }
+                (Outcome::Error(code), false)
+            }
             Heard::Complete => (Outcome::Ok, false),
         };
         match self.side(server).duty {
@@ -302,8 +309,12 @@ impl Splitter {
         }
         let prepares = self.exchange.as_ref().and_then(|e| e.ask.prepares);
         if let Some(statement) = prepares {
-            let text = std::mem::take(&mut self.preparing);
-            let text = (&text[..], self.state.dialect());
+            let bytes = std::mem::take(&mut self.preparing);
+            let text = Text {
+                bytes: &bytes,
+                dialect: self.state.dialect(),
+                meaning: self.meaning,
+            };
             self.prepared.add(server, prepared, statement, text);
         }
     }

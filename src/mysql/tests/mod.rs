@@ -13,6 +13,7 @@ pub(super) mod samples;
 mod script;
 mod server_logins;
 mod session;
+mod session_over_time;
 mod splitting;
 mod truncations;
 
