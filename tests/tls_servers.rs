@@ -92,6 +92,22 @@ fn a_server_that_somebody_else_vouches_for_is_passed_over() {
 }
 
 #[test]
+fn a_server_whose_certificate_is_not_accepted_is_told_so() {
+    let (authority, strangers) = (Authority::new(), Authority::new());
+    let server = Server::listen();
+    let server_side = server_config(&strangers.issue(&[SITE]));
+    let config = Config::to([server.address()])
+        .pool("retries = 0")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    let client = balancer.connect();
+    let mut accepted = TlsPeer::server(server.accept(), &server_side);
+    let failure = accepted.try_shake_hands().unwrap_err().to_string();
+    assert!(failure.contains("fatal alert: UnknownCA"), "{failure}");
+    client.expect_end(End::Reset);
+}
+
+#[test]
 fn a_server_of_another_name_is_passed_over() {
     let authority = Authority::new();
     let bad = echo(&server_config(&authority.issue(&["other.example"])));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::super::event_loop::Worker;
 use super::super::kernel::{Chunk, Kernel};
 use super::super::session::{CLIENT, Sink, Stage};
-use super::{Channel, Encryption};
+use super::{ALERT_BYTES_MAX, Channel, Encryption};
 use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
 use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
@@ -172,16 +172,8 @@ impl<K: Kernel> Worker<K> {
 
     /// TLS with the client has failed before it began.
     pub(super) fn client_handshake_failed(&mut self, slot: u32, failure: &Failure) {
-        let session = &mut self.sessions[slot];
-        let mut alert = [0; 64];
-        let mut len = 0;
-        // Behind a flight that the client has not taken it would be no alert.
-        let is_amid_flight = session.has_sealed(CLIENT);
-        if let Some(channel) = session.channel_mut(CLIENT)
-            && !is_amid_flight
-        {
-            len = channel.tls.transmit(&mut alert);
-        }
+        let mut alert = [0; ALERT_BYTES_MAX];
+        let len = self.take_alert(slot, CLIENT, &mut alert);
         let failure = match failure {
             Failure::Alert(_) => HandshakeFailure::Alert,
             Failure::Certificate(_) => HandshakeFailure::Certificate,

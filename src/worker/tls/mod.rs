@@ -19,6 +19,9 @@ use crate::telemetry::{ConnectError, Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
 use crate::tls::session::Session as Tls;
 
+/// An alert as a record, encrypted or not, with what may stand in front of it.
+const ALERT_BYTES_MAX: usize = 64;
+
 /// What TLS adds to a session.
 #[derive(Default)]
 pub(super) struct Encryption {
@@ -183,6 +186,15 @@ impl<K: Kernel> Worker<K> {
         {
             self.kernel.release(chunk.buffer);
         }
+    }
+
+    /// Takes what TLS with a leg's peer has to say about having failed. Returns how many bytes that
+    /// are: none behind a flight that is still being sent, where it would be no alert.
+    fn take_alert(&mut self, slot: u32, leg: usize, alert: &mut [u8; ALERT_BYTES_MAX]) -> usize {
+        let session = &mut self.sessions[slot];
+        let is_amid_flight = session.has_sealed(leg);
+        let channel = session.channel_mut(leg).filter(|_| !is_amid_flight);
+        channel.map_or(0, |channel| channel.tls.transmit(alert))
     }
 
     /// Drops the ciphertext that waits to be decrypted.

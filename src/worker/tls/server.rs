@@ -7,6 +7,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::Kernel;
 use super::super::session::{Chunks, Leg, SERVER, Stage};
 use super::super::token::Op;
+use super::ALERT_BYTES_MAX;
 use crate::telemetry::{ConnectError, Notice};
 use crate::tls::session::{Failure, Session as Tls};
 
@@ -42,6 +43,11 @@ impl<K: Kernel> Worker<K> {
                 .notices
                 .push(Notice::ServerTls { server, failure });
         }
+        let mut alert = [0; ALERT_BYTES_MAX];
+        let len = self.take_alert(slot, leg, &mut alert);
+        // It is to know why, and its log with it. Should there be no room, it is closed without.
+        let socket = self.sessions[slot].leg(leg).socket;
+        let _ = self.kernel.send_bytes(socket, &alert[..len]);
         self.server_handshake_lost(slot, leg, ConnectError::Tls);
     }
 
