@@ -193,7 +193,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         session.connect_expired = true;
-        if session.is_encrypted(SERVER) {
+        if session.is_shaking_hands(SERVER) {
             // It has connected, and not finished its handshake.
             return self.server_handshake_failed(slot, ConnectError::Timeout);
         }

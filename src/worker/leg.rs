@@ -77,7 +77,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Bytes have come, as the network brought them.
     fn take_from_wire(&mut self, slot: u32, leg: usize, chunk: Chunk) {
-        if self.sessions[slot].stage == Stage::Handshake && !self.read_hello(slot, chunk) {
+        let session = &self.sessions[slot];
+        let may_be_hello = leg == CLIENT && session.is_shaking_hands(leg);
+        if may_be_hello && !self.read_hello(slot, chunk) {
             return self.kernel.release(chunk.buffer);
         }
         if self.sessions[slot].is_encrypted(leg) {
@@ -97,7 +99,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         let session = &self.sessions[slot];
-        if session.stage == Stage::Handshake {
+        if session.is_shaking_hands(leg) {
             self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
         } else if session.is_encrypted(leg) {
             self.ciphertext_ended(slot, leg);

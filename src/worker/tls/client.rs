@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::super::event_loop::Worker;
 use super::super::kernel::{Chunk, Kernel};
-use super::super::session::{CLIENT, Sink, Stage};
-use super::{ALERT_BYTES_MAX, Channel, Encryption};
+use super::super::session::{CLIENT, Chunks, Sink, Stage};
+use super::{ALERT_BYTES_MAX, Handshake};
 use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
 use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
@@ -20,18 +20,16 @@ impl<K: Kernel> Worker<K> {
         let Some(policy) = session.route.tls.clone() else {
             return;
         };
-        let mut encryption = Encryption {
-            hello: Some(Box::default()),
-            is_counted: true,
-            ..Encryption::default()
-        };
+        session.set_handshake(CLIENT, Handshake::Running);
         if let ListenerMode::Terminate(acceptor) = &policy.mode {
             match acceptor.accept() {
-                Ok(tls) => encryption.channels[CLIENT] = Some(Channel::new(tls)),
+                Ok(tls) => session.encrypt(CLIENT, tls, Chunks::default()),
                 Err(_) => return self.end(slot, Who::Ringway, Reason::Internal),
             }
         }
-        session.encryption = Some(Box::new(encryption));
+        let encryption = session.encryption.get_or_insert_default();
+        encryption.hello = Some(Box::default());
+        encryption.is_counted = true;
         session.stage = Stage::Handshake;
         session.deadline_ms = now_ms + policy.handshake_timeout.as_millis() as u64;
         self.handshakes += 1;
@@ -58,12 +56,12 @@ impl<K: Kernel> Worker<K> {
     /// Bytes of a client that has not said yet which server it wants. `false`: nobody wants them.
     pub(in crate::worker) fn read_hello(&mut self, slot: u32, chunk: Chunk) -> bool {
         let session = &mut self.sessions[slot];
+        if session.is_refused(CLIENT) {
+            return false;
+        }
         let Some(encryption) = &mut session.encryption else {
             return true;
         };
-        if encryption.ending.is_some() {
-            return false;
-        }
         let Some(reader) = &mut encryption.hello else {
             return true;
         };
@@ -103,6 +101,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The client has said what it wants; what it says goes to a server as it is.
     fn pass_through(&mut self, slot: u32, hello: &Hello) {
+        self.sessions[slot].set_handshake(CLIENT, Handshake::None);
         self.choose_pool(slot, &hello.alpn);
         self.look_for_server(slot);
     }
@@ -192,13 +191,8 @@ impl<K: Kernel> Worker<K> {
     /// bytes unread would take the words back.
     fn refuse(&mut self, slot: u32, words: &[u8], failure: HandshakeFailure, reason: Reason) {
         let now_ms = self.now_ms();
-        let who = match failure {
-            HandshakeFailure::Internal => Who::Ringway,
-            _ => Who::Client,
-        };
-        self.leave_handshake(slot);
+        let (who, reason) = self.fail_handshake(slot, failure, reason);
         let session = &mut self.sessions[slot];
-        session.route.counters().tls.failures(failure).add(1);
         if session.mysql.is_some() {
             let _ = self.kernel.send_bytes(session.legs[CLIENT].socket, words);
             return self.client_lost(slot, reason);
@@ -211,7 +205,6 @@ impl<K: Kernel> Worker<K> {
         session.deadline_ms = now_ms + session.route.timeouts.reset_linger_ms;
         if let Some(encryption) = &mut session.encryption {
             encryption.hello = None;
-            encryption.ending = Some((who, reason));
         }
         let client = &mut session.legs[CLIENT];
         client.outlet.sink = Sink::Finished;
@@ -227,28 +220,39 @@ impl<K: Kernel> Worker<K> {
         if leg != CLIENT {
             return self.server_handshake_lost(slot, leg, ConnectError::Tls);
         }
-        let session = &self.sessions[slot];
-        let ending = session.encryption.as_ref().and_then(|tls| tls.ending);
-        if let Some((who, reason)) = ending {
-            return self.end(slot, who, reason);
-        }
-        let tls = &session.route.counters().tls;
-        tls.failures(HandshakeFailure::CutOff).add(1);
-        match session.mysql {
+        let (who, reason) = self.fail_handshake(slot, HandshakeFailure::CutOff, reason);
+        match self.sessions[slot].mysql {
             Some(_) => self.client_lost(slot, reason),
-            None => self.end(slot, Who::Client, reason),
+            None => self.end(slot, who, reason),
         }
     }
 
     /// The client's time for its handshake is up, or for what it was told instead.
     pub(in crate::worker) fn handshake_expired(&mut self, slot: u32) {
-        let session = &self.sessions[slot];
-        let ending = session.encryption.as_ref().and_then(|tls| tls.ending);
-        if let Some((who, reason)) = ending {
-            return self.end(slot, who, reason);
+        let (who, reason) =
+            self.fail_handshake(slot, HandshakeFailure::Timeout, Reason::TlsHandshakeTimeout);
+        self.end(slot, who, reason);
+    }
+
+    /// There will be no TLS with the client: counts it, the first time. Returns how the session ends
+    /// for that, as it was said then.
+    fn fail_handshake(
+        &mut self,
+        slot: u32,
+        failure: HandshakeFailure,
+        reason: Reason,
+    ) -> (Who, Reason) {
+        let session = &mut self.sessions[slot];
+        if let Handshake::Failed(who, reason) = session.handshake(CLIENT) {
+            return (who, reason);
         }
-        let tls = &session.route.counters().tls;
-        tls.failures(HandshakeFailure::Timeout).add(1);
-        self.end(slot, Who::Client, Reason::TlsHandshakeTimeout);
+        let who = match failure {
+            HandshakeFailure::Internal => Who::Ringway,
+            _ => Who::Client,
+        };
+        session.route.counters().tls.failures(failure).add(1);
+        session.set_handshake(CLIENT, Handshake::Failed(who, reason));
+        self.leave_handshake(slot);
+        (who, reason)
     }
 }

@@ -13,7 +13,7 @@ mod unseal;
 
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
-use super::session::{CLIENT, Chunks, SERVER, Session, Stage};
+use super::session::{Chunks, Session};
 use super::token::Op;
 use crate::telemetry::{ConnectError, Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
@@ -25,21 +25,35 @@ const ALERT_BYTES_MAX: usize = 64;
 /// What TLS adds to a session.
 #[derive(Default)]
 pub(super) struct Encryption {
+    /// How far the handshake with each leg's peer is.
+    handshakes: [Handshake; 3],
     /// By leg.
     channels: [Option<Box<Channel>>; 3],
     /// Reads what the client wants, until that is known.
     hello: Option<Box<Reader>>,
     /// The name of a server that the client has asked for.
     server_name: Option<Box<str>>,
-    /// How the session ends when what the client is still to be told has been sent.
-    ending: Option<(Who, Reason)>,
     /// Counted among the worker's handshakes.
     is_counted: bool,
-    /// The server's connection has failed before the session could use it, and is closed when its
-    /// last completion has come.
-    retiring: Option<ConnectError>,
     /// What clients agreed on, for the log.
     pub(super) agreed: Option<Box<TlsRecord>>,
+}
+
+/// How far the handshake with a leg's peer is. Nothing else tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Handshake {
+    /// There is none: what is said is plain text, or for others to decrypt.
+    #[default]
+    None,
+    /// It is going on. Of a client whose TLS is passed through it is no more than its first message.
+    Running,
+    /// It is done, and the leg's user knows.
+    Done,
+    /// The client's has failed. The session ends like this, once the client has taken in what it was
+    /// told.
+    Failed(Who, Reason),
+    /// The server's has failed. Its connection is closed when its last completion has come.
+    GivenUp(ConnectError),
 }
 
 /// One connection's TLS.
@@ -59,8 +73,6 @@ struct Channel {
     is_queued: bool,
     /// What waits for a buffer of its own, to decrypt and to encrypt.
     starved: [bool; 2],
-    /// Whether the handshake is done, and the leg's user knows.
-    is_ready: bool,
     /// How the peer's bytes ended, while some of them still wait to be decrypted.
     ended: Option<Ended>,
     /// Whether the peer's sending ended without a word.
@@ -79,17 +91,17 @@ pub(super) enum Ended {
 }
 
 impl Channel {
-    fn new(tls: Tls) -> Box<Self> {
+    /// `inbound` is what the peer has sent already.
+    fn new(tls: Tls, inbound: Chunks) -> Box<Self> {
         Box::new(Self {
             tls,
-            inbound: Chunks::default(),
+            inbound,
             sealed: None,
             sealed_bytes: 0,
             burst_bytes: 0,
             sealed_ms: 0,
             is_queued: false,
             starved: [false; 2],
-            is_ready: false,
             ended: None,
             truncated: false,
             said_goodbye: false,
@@ -106,15 +118,16 @@ impl Session {
 
     /// Puts TLS between a leg and its peer. `unread` is what the peer has sent already.
     pub(super) fn encrypt(&mut self, leg: usize, tls: Tls, unread: Chunks) {
-        let mut channel = Channel::new(tls);
-        channel.inbound = unread;
-        self.encryption.get_or_insert_default().channels[leg] = Some(channel);
+        let encryption = self.encryption.get_or_insert_default();
+        encryption.channels[leg] = Some(Channel::new(tls, unread));
+        encryption.handshakes[leg] = Handshake::Running;
     }
 
     /// Takes TLS away from a leg whose connection is gone.
     pub(super) fn unencrypt(&mut self, leg: usize) {
         if let Some(encryption) = &mut self.encryption {
             encryption.channels[leg] = None;
+            encryption.handshakes[leg] = Handshake::None;
         }
     }
 
@@ -136,12 +149,6 @@ impl Session {
         self.channel(leg).is_some()
     }
 
-    /// Whether the client has been told why it is not served.
-    fn is_refused(&self) -> bool {
-        let encryption = self.encryption.as_ref();
-        encryption.is_some_and(|encryption| encryption.ending.is_some())
-    }
-
     /// Whether neither leg's bytes are.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
@@ -150,17 +157,33 @@ impl Session {
             .is_none_or(|encryption| encryption.channels.iter().all(Option::is_none))
     }
 
-    /// Whether what a leg's peer says concerns nobody but TLS yet.
+    /// How far the handshake with a leg's peer is.
+    #[inline]
+    fn handshake(&self, leg: usize) -> Handshake {
+        let encryption = self.encryption.as_ref();
+        encryption.map_or(Handshake::None, |encryption| encryption.handshakes[leg])
+    }
+
+    fn set_handshake(&mut self, leg: usize, handshake: Handshake) {
+        self.encryption.get_or_insert_default().handshakes[leg] = handshake;
+    }
+
+    /// Whether what a leg's peer says concerns nobody but TLS: its handshake is going on, or has
+    /// failed.
+    #[inline]
     pub(super) fn is_shaking_hands(&self, leg: usize) -> bool {
-        let is_greeting = self.stage == Stage::Handshake && leg == CLIENT;
-        is_greeting || self.channel(leg).is_some_and(|channel| !channel.is_ready)
+        !matches!(self.handshake(leg), Handshake::None | Handshake::Done)
+    }
+
+    /// Whether the client's handshake has failed, and it has been told why.
+    fn is_refused(&self, leg: usize) -> bool {
+        matches!(self.handshake(leg), Handshake::Failed(..))
     }
 
     /// Whether a leg's connection is being given up: nothing is begun on it any more, or it would
     /// never come to rest.
-    fn is_retiring(&self, leg: usize) -> bool {
-        let encryption = self.encryption.as_ref();
-        leg == SERVER && encryption.is_some_and(|encryption| encryption.retiring.is_some())
+    fn is_given_up(&self, leg: usize) -> bool {
+        matches!(self.handshake(leg), Handshake::GivenUp(_))
     }
 
     /// Whether ciphertext of a leg is being sent.

@@ -67,7 +67,7 @@ impl<K: Kernel> Worker<K> {
         let session = &self.sessions[slot];
         let outlet = &session.leg(leg).outlet;
         let busy = outlet.sending || outlet.waiting || outlet.sink == Sink::Broken;
-        let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
+        let is_over = session.stage == Stage::Closing || session.is_given_up(leg);
         if session.is_encrypted(leg)
             && !busy
             && !is_over

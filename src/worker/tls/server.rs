@@ -7,7 +7,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::Kernel;
 use super::super::session::{Chunks, Leg, SERVER, Stage};
 use super::super::token::Op;
-use super::ALERT_BYTES_MAX;
+use super::{ALERT_BYTES_MAX, Handshake};
 use crate::telemetry::{ConnectError, Notice};
 use crate::tls::session::{Failure, Session as Tls};
 
@@ -53,7 +53,9 @@ impl<K: Kernel> Worker<K> {
 
     /// A server was lost before there was TLS with it.
     pub(super) fn server_handshake_lost(&mut self, slot: u32, leg: usize, error: ConnectError) {
-        match self.sessions[slot].mysql {
+        match &self.sessions[slot].mysql {
+            // It is being closed already.
+            Some(mysql) if mysql.is_leaving(leg) => {}
             Some(_) => self.lose_server(slot, leg, error),
             None => self.server_handshake_failed(slot, error),
         }
@@ -63,11 +65,10 @@ impl<K: Kernel> Worker<K> {
     /// it any more, and then another one is tried.
     pub(in crate::worker) fn server_handshake_failed(&mut self, slot: u32, error: ConnectError) {
         let session = &mut self.sessions[slot];
-        let encryption = session.encryption.get_or_insert_default();
-        if encryption.retiring.is_some() {
+        if session.is_given_up(SERVER) {
             return;
         }
-        encryption.retiring = Some(error);
+        session.set_handshake(SERVER, Handshake::GivenUp(error));
         let server = &session.legs[SERVER];
         if server.in_flight > 0 {
             let socket = server.socket;
@@ -80,19 +81,13 @@ impl<K: Kernel> Worker<K> {
 
     /// Closes a server's connection that is being given up, once its last completion has come.
     pub(in crate::worker) fn settle_server(&mut self, slot: u32) {
-        let session = &mut self.sessions[slot];
-        let Some(encryption) = &mut session.encryption else {
+        let session = &self.sessions[slot];
+        let Handshake::GivenUp(error) = session.handshake(SERVER) else {
             return;
         };
-        if encryption.retiring.is_none()
-            || session.stage != Stage::Connecting
-            || session.legs[SERVER].in_flight > 0
-        {
+        if session.stage != Stage::Connecting || session.legs[SERVER].in_flight > 0 {
             return;
         }
-        let Some(error) = encryption.retiring.take() else {
-            return;
-        };
         self.discard_sealed(slot, SERVER);
         self.discard_inbound(slot, SERVER);
         let session = &mut self.sessions[slot];

@@ -4,7 +4,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{CLIENT, Source, Stage, direction_of};
 use super::super::token::Op;
-use super::{Channel, Ended};
+use super::{Channel, Ended, Handshake};
 use crate::limits::BUFFER_BYTES;
 use crate::telemetry::{ConnectError, Reason};
 use crate::tls::session::{Ending, Failure};
@@ -35,8 +35,8 @@ impl Room {
 impl<K: Kernel> Worker<K> {
     /// Bytes have come from the peer of a leg with TLS.
     pub(in crate::worker) fn take_ciphertext(&mut self, slot: u32, leg: usize, chunk: Chunk) {
-        let is_retiring = self.sessions[slot].is_retiring(leg);
-        let wanted = chunk.len() > 0 && self.takes_bytes(slot, leg) && !is_retiring;
+        let is_given_up = self.sessions[slot].is_given_up(leg);
+        let wanted = chunk.len() > 0 && self.takes_bytes(slot, leg) && !is_given_up;
         let session = &mut self.sessions[slot];
         session.memory_failures = 0;
         let channel = session.channel_mut(leg);
@@ -147,13 +147,16 @@ impl<K: Kernel> Worker<K> {
     /// A leg's TLS has taken something in: sees what has become of it.
     fn channel_moved(&mut self, slot: u32, leg: usize) {
         let session = &mut self.sessions[slot];
-        let Some(channel) = session.channel_mut(leg) else {
+        let Some(channel) = session.channel(leg) else {
             return;
         };
         let has_output = channel.tls.has_output();
-        let is_ready = !channel.tls.is_handshaking();
-        let is_over = channel.tls.peer_has_closed() && is_ready;
-        let is_new = is_ready && !std::mem::replace(&mut channel.is_ready, true);
+        let is_done = !channel.tls.is_handshaking();
+        let is_over = channel.tls.peer_has_closed() && is_done;
+        let is_new = is_done && session.handshake(leg) == Handshake::Running;
+        if is_new {
+            session.set_handshake(leg, Handshake::Done);
+        }
         let is_mysql = session.mysql.is_some();
         match leg {
             CLIENT if is_new => self.client_shook_hands(slot),
@@ -176,19 +179,12 @@ impl<K: Kernel> Worker<K> {
         if session.leg(leg).intake.source != Source::Open {
             return;
         }
-        let ending = session.channel(leg).map(|channel| channel.tls.ending());
-        match ending {
-            Some(Ending::InHandshake) => {
-                return self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
-            }
-            Some(Ending::Truncated) => {
-                if let Some(channel) = session.channel_mut(leg) {
-                    channel.truncated = true;
-                }
-                let tls = &self.sessions[slot].route.counters().tls;
-                tls.truncated[direction_of(leg)].add(1);
-            }
-            Some(Ending::Clean) | None => {}
+        if let Some(channel) = session.channel_mut(leg)
+            && channel.tls.ending() != Ending::Clean
+        {
+            channel.truncated = true;
+            let tls = &session.route.counters().tls;
+            tls.truncated[direction_of(leg)].add(1);
         }
         self.source_finished(slot, leg);
     }
@@ -212,16 +208,16 @@ impl<K: Kernel> Worker<K> {
         let session = &self.sessions[slot];
         // What comes from a client that was told why it is not served is dropped.
         let takes = |channel: &Channel| {
-            let may_come = channel.tls.failure().is_none() || session.is_refused();
+            let may_come = channel.tls.failure().is_none() || session.is_refused(leg);
             channel.inbound.is_empty() && may_come
         };
-        session.channel(leg).is_none_or(takes) && !session.is_retiring(leg)
+        session.channel(leg).is_none_or(takes) && !session.is_given_up(leg)
     }
 
     /// Ciphertext that had to wait is taken up again.
     pub(in crate::worker) fn go_on_unsealing(&mut self, slot: u32, leg: usize) {
         let session = &self.sessions[slot];
-        let is_over = session.stage == Stage::Closing || session.is_retiring(leg);
+        let is_over = session.stage == Stage::Closing || session.is_given_up(leg);
         if !is_over && !self.is_unsealed(slot, leg) {
             self.unseal(slot, leg);
         }
