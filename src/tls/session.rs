@@ -365,7 +365,8 @@ impl Session {
     /// or after [`Session::close`].
     ///
     /// # Errors
-    /// When the connection has failed.
+    /// When the connection has failed. What was written before the failure comes first, by itself,
+    /// as in [`Session::receive`]: the peer can decrypt it, and it goes in front of any alert.
     pub fn send(
         &mut self,
         plaintext: &[u8],
@@ -375,11 +376,20 @@ impl Session {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        let sent = self.encrypt(plaintext, ciphertext, record_bytes);
-        if let Err(failure) = &sent {
-            self.fail(failure.clone());
+        let mut sent = Sent {
+            taken: 0,
+            written: self.transmit(ciphertext),
+        };
+        match self.encrypt(plaintext, ciphertext, record_bytes, &mut sent) {
+            Ok(()) => Ok(sent),
+            Err(failure) => {
+                self.fail(failure.clone());
+                match sent.written {
+                    0 => Err(failure),
+                    _ => Ok(sent),
+                }
+            }
         }
-        sent
     }
 
     /// Each round encrypts a record, handles one thing that rustls wants, or is the last.
@@ -388,11 +398,8 @@ impl Session {
         plaintext: &[u8],
         ciphertext: &mut [u8],
         record_bytes: usize,
-    ) -> Result<Sent, Failure> {
-        let mut sent = Sent {
-            taken: 0,
-            written: self.transmit(ciphertext),
-        };
+        sent: &mut Sent,
+    ) -> Result<(), Failure> {
         let mut was_full = false;
         while self.output.is_empty() && !self.closed {
             let rest = plaintext.get(sent.taken..).unwrap_or_default();
@@ -418,7 +425,7 @@ impl Session {
                 }
             }
         }
-        Ok(sent)
+        Ok(())
     }
 
     /// Moves what there is to send apart from data into `ciphertext`: handshake messages, tickets,
@@ -588,6 +595,10 @@ impl Session {
 
     fn fail(&mut self, failure: Failure) {
         self.collect_output();
+        if failure == Failure::KeysUsedUp {
+            // All there is then is a close_notify, behind which what was cut off would look complete.
+            self.output = Vec::new();
+        }
         self.forget_held(usize::MAX);
         self.failure = Some(failure);
     }

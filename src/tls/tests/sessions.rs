@@ -1,6 +1,6 @@
 //! One connection, whatever is done to its bytes.
 
-use super::support::{configs, connected, old_configs, renewing_configs};
+use super::support::{configs, connected, exhausting_configs, old_configs, renewing_configs};
 use crate::limits::TLS_PLAINTEXT_BYTES_MAX;
 use crate::tls::fuzzing::{Pair, RECORDS_PER_KEY, Side, Towards, plaintext};
 use crate::tls::session::{Ending, Failure, RECORD_OVERHEAD_BYTES};
@@ -288,6 +288,31 @@ fn an_end_goes_out_behind_the_key_update_that_the_peer_has_asked_for() {
     assert_eq!(pair.server.session.failure(), None);
     assert_eq!(pair.client.session.ending(), Ending::Clean);
     assert!(pair.server.received == request);
+}
+
+#[test]
+fn what_was_sent_before_the_keys_were_used_up_arrives_and_is_not_passed_off_as_all() {
+    let mut pair = connected(&exhausting_configs());
+    let data = plaintext(1000 * RECORDS_PER_KEY as usize);
+    let mut buffer = vec![0; 2 * data.len()];
+    let sent = pair.client.session.send(&data, &mut buffer, 100).unwrap();
+    assert!(sent.taken > 0 && sent.taken < data.len(), "{sent:?}");
+    assert_eq!(
+        pair.client.session.failure(),
+        Some(&Failure::KeysUsedUp),
+        "known with the last records"
+    );
+    let more = pair
+        .client
+        .session
+        .send(&data, &mut buffer[sent.written..], 100);
+    assert_eq!(more, Err(Failure::KeysUsedUp));
+
+    pair.client.wire.extend(&buffer[..sent.written]);
+    pair.client.flush();
+    pair.deliver(Towards::Server, usize::MAX, 1000);
+    assert_eq!(pair.server.received, data[..sent.taken]);
+    assert_eq!(pair.server.session.ending(), Ending::Truncated);
 }
 
 #[test]

@@ -8,13 +8,14 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
     RevokedCertParams, SerialNumber,
 };
-use rustls::{ClientConfig, ServerConfig};
+use rustls::crypto::CipherSuiteCommon;
+use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite, Tls12CipherSuite};
 
 use crate::tls::certificates::{Certificate, CertificateSet, File};
 use crate::tls::config::{
     ClientCertificates, ClientOptions, Common, ServerCheck, ServerOptions, Trust, provider,
 };
-use crate::tls::fuzzing::{NOW, Pair, Stopped, suites_with_short_lived_keys};
+use crate::tls::fuzzing::{NOW, Pair, RECORDS_PER_KEY, Stopped, suites_with_short_lived_keys};
 use crate::tls::tickets::TicketKeys;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -175,10 +176,32 @@ pub(super) fn old_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 
 /// The same with a client that renews its keys every few records.
 pub(super) fn renewing_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    with_client_suites(suites_with_short_lived_keys())
+}
+
+/// The same with TLS 1.2, where keys are never renewed, and a client that has used them up after a
+/// few records.
+pub(super) fn exhausting_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let short_lived = |suite: &SupportedCipherSuite| {
+        let SupportedCipherSuite::Tls12(suite) = *suite else {
+            return None;
+        };
+        let common = CipherSuiteCommon {
+            confidentiality_limit: RECORDS_PER_KEY,
+            ..suite.common
+        };
+        let suite = Tls12CipherSuite { common, ..*suite };
+        Some(SupportedCipherSuite::Tls12(Box::leak(Box::new(suite))))
+    };
+    let suites = provider().cipher_suites;
+    with_client_suites(suites.iter().filter_map(short_lived).collect())
+}
+
+fn with_client_suites(suites: Vec<SupportedCipherSuite>) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let authority = Authority::new("tests");
     let server = server_options(vec![authority.issue(&["a.example"]).read()]);
     let mut provider = provider();
-    provider.cipher_suites = suites_with_short_lived_keys();
+    provider.cipher_suites = suites;
     let client = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(Stopped(NOW)))
         .with_safe_default_protocol_versions()
         .unwrap()
