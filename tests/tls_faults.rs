@@ -396,18 +396,26 @@ fn bytes_behind_a_close_notify_are_nobodys() {
 }
 
 #[test]
-fn a_close_notify_right_behind_the_hello_ends_in_peace() {
+fn a_close_notify_in_the_middle_of_a_handshake_breaks_it_off_at_once() {
     let authority = Authority::new();
     let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
+    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"10m\""));
+    let close_notify: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
     for version in [tls12(&authority), tls13(&authority)] {
-        let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
-        let hello = client.take_flight();
-        client
-            .peer()
-            .send([&hello[..], &[21, 3, 3, 0, 2, 1, 0]].concat());
-        client.peer().receive_rest();
+        for has_heard_the_answer in [false, true] {
+            let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
+            let hello = client.take_flight();
+            if has_heard_the_answer {
+                client.peer().send(&hello);
+                client.answer();
+                client.peer().send(close_notify);
+            } else {
+                client.peer().send([&hello, close_notify].concat());
+            }
+            client.peer().receive_rest();
+        }
     }
-    balancer.wait_active(0);
+    wait_failed(&balancer, "cut_off", 4);
+    balancer.wait_closed("client", "tls_handshake", 4);
     assert_eq!(server.accepted(), 0);
 }

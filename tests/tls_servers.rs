@@ -202,6 +202,30 @@ fn a_server_that_says_nothing_is_given_up_after_connect_timeout() {
 }
 
 #[test]
+fn a_server_that_sends_a_close_notify_in_its_handshake_is_passed_over_at_once() {
+    let authority = Authority::new();
+    let leaving = Service::start(|peer| {
+        peer.send([21, 3, 3, 0, 2, 1, 0]);
+        peer.receive_rest();
+    });
+    let good = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([leaving.address(), good.address()])
+        .pool("connect_timeout = \"10m\"")
+        .pool("connect_deadline = \"10m\"")
+        .pool("max_fails = 1000")
+        .verify(&authority, SITE);
+    let balancer = Balancer::start(&config);
+    for _ in 0..2 {
+        is_served(&balancer);
+    }
+    let failures = balancer.metrics().sum(
+        "ringway_connect_failures_total",
+        &[("server", "s0"), ("reason", "tls")],
+    );
+    assert_eq!(failures, 2.0);
+}
+
+#[test]
 fn a_server_that_nobody_vouches_for_serves_where_that_is_allowed() {
     let authority = Authority::new();
     let server = echo(&server_config(&authority.issue(&["other.example"])));

@@ -12,7 +12,7 @@ labels! {
         Certificate => "certificate",
         /// The client showed no certificate, and has to.
         CertificateMissing => "certificate_missing",
-        /// The client went away.
+        /// The client went away, or broke off with a close_notify.
         CutOff => "cut_off",
         /// A record cannot be decrypted.
         Decrypt => "decrypt",

@@ -32,6 +32,10 @@ use crate::tls::{certificates, ciphers};
 
 /// Bytes in front of each record: type, version and length.
 const HEADER_BYTES: usize = 5;
+/// The record type of alerts (RFC 8446, section 5.1).
+const ALERT: u8 = 21;
+/// The alert that ends what its sender has to say.
+const CLOSE_NOTIFY: u8 = 0;
 
 /// What a record adds to its plaintext at most: the header, TLS 1.2's explicit nonce of 8 bytes or
 /// TLS 1.3's content type, and a tag of 16.
@@ -329,8 +333,15 @@ impl Session {
             let step = if direct {
                 // Now, because rustls moves the pieces of a handshake message together over the
                 // headers between them.
-                whole_until
-                    .get_or_insert_with(|| received.taken.saturating_add(whole_records(input)));
+                if whole_until.is_none() {
+                    let whole = whole_records(input);
+                    whole_until = Some(received.taken.saturating_add(whole));
+                    let records = input.get(..whole).unwrap_or_default();
+                    if self.is_handshaking() && has_goodbye(records) {
+                        self.peer_closed = true;
+                        continue;
+                    }
+                }
                 let (used, step) = self.step(input, Job::Read(room));
                 received.taken = received.taken.saturating_add(used);
                 step?
@@ -454,16 +465,17 @@ impl Session {
 
     /// What it means that the peer's bytes end here.
     pub fn ending(&self) -> Ending {
-        if self.peer_closed {
-            Ending::Clean
-        } else if self.is_handshaking() {
+        if self.is_handshaking() {
             Ending::InHandshake
+        } else if self.peer_closed {
+            Ending::Clean
         } else {
             Ending::Truncated
         }
     }
 
-    /// Whether the peer has said that it will send nothing more.
+    /// Whether the peer has said that it will send nothing more. In the handshake that breaks it off:
+    /// it will not be finished.
     pub fn peer_has_closed(&self) -> bool {
         self.peer_closed
     }
@@ -555,6 +567,7 @@ impl Session {
         self.held.extend_from_slice(more);
         let record = self.held.get(self.held_whole..).unwrap_or_default();
         if record_bytes(record) == Some(record.len()) {
+            self.peer_closed |= self.is_handshaking() && has_goodbye(record);
             self.held_whole = self.held.len();
         }
         Ok(more.len())
@@ -730,6 +743,20 @@ fn whole_records(ciphertext: &[u8]) -> usize {
         whole = whole.saturating_add(length);
     }
     whole
+}
+
+/// Whether there is a close_notify in plain text among whole records. To rustls it means nothing in a
+/// handshake, and behind one it cannot be decrypted.
+fn has_goodbye(mut records: &[u8]) -> bool {
+    while let Some(length) = record_bytes(records)
+        && let Some((record, rest)) = records.split_at_checked(length)
+    {
+        if matches!(record, [ALERT, _, _, 0, 2, _, CLOSE_NOTIFY]) {
+            return true;
+        }
+        records = rest;
+    }
+    false
 }
 
 /// Moves as much as fits from the front of a buffer.

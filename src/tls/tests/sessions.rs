@@ -374,6 +374,38 @@ fn a_close_notify_at_any_point_of_the_handshake_ends_it_without_a_loop() {
 }
 
 #[test]
+fn a_close_notify_breaks_a_handshake_off_however_it_comes() {
+    for configs in &versions() {
+        for is_answered in [false, true] {
+            for piece in [1, 2, 6, usize::MAX] {
+                let mut pair = Pair::new(&configs.0, &configs.1, "a.example");
+                if is_answered {
+                    pair.deliver(Towards::Server, usize::MAX, 100);
+                }
+                pair.client.wire.extend([21, 3, 3, 0, 2, 1, 0]);
+                while pair.deliver(Towards::Server, piece, 100) > 0 {}
+                let server = &pair.server.session;
+                assert!(server.peer_has_closed() && server.is_handshaking());
+                assert_eq!(server.ending(), Ending::InHandshake);
+                assert_eq!(pair.server.failure, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_close_notify_in_plain_text_behind_a_handshake_ends_nothing_in_peace() {
+    for configs in &versions() {
+        let mut pair = connected(configs);
+        pair.client.send(b"hello", 100, 1000);
+        pair.client.wire.extend([21, 3, 3, 0, 2, 1, 0]);
+        pair.deliver(Towards::Server, usize::MAX, 100);
+        assert!(pair.server.failure.is_some());
+        assert_ne!(pair.server.session.ending(), Ending::Clean);
+    }
+}
+
+#[test]
 fn a_reader_without_room_gets_all_of_it_in_the_end() {
     let mut pair = connected(&configs());
     let data = plaintext(40_000);

@@ -84,8 +84,17 @@ impl<K: Kernel> Worker<K> {
                 break;
             }
         }
+        if self.has_broken_off(slot, leg) {
+            return self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
+        }
         self.channel_moved(slot, leg);
         self.take_up_end(slot, leg);
+    }
+
+    /// Whether a peer has said in its handshake that it will say nothing more.
+    fn has_broken_off(&self, slot: u32, leg: usize) -> bool {
+        let channel = self.sessions[slot].channel(leg);
+        channel.is_some_and(|channel| channel.tls.peer_has_closed() && channel.tls.is_handshaking())
     }
 
     /// Puts the end of a leg's bytes off while some of those before it wait to be decrypted: they
@@ -152,7 +161,7 @@ impl<K: Kernel> Worker<K> {
         };
         let has_output = channel.tls.has_output();
         let is_done = !channel.tls.is_handshaking();
-        let is_over = channel.tls.peer_has_closed() && is_done;
+        let is_over = channel.tls.peer_has_closed();
         let is_new = is_done && session.handshake(leg) == Handshake::Running;
         if is_new {
             session.set_handshake(leg, Handshake::Done);
