@@ -2,6 +2,7 @@
 //! read, reduced to what ringway can keep up, and written again.
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::auth::{Plugin, SCRAMBLE_BYTES, Scramble};
 use super::capabilities::Capabilities;
@@ -186,18 +187,17 @@ impl FirstPacket {
 }
 
 /// A response to a server that is to be asked for TLS first.
-#[derive(Debug)]
 pub struct Upgraded {
     /// The `SSLRequest` packet, in plain text. Its flags and character set are those of the
     /// response: MySQL does not read them a second time.
     pub request: Vec<u8>,
-    /// The packet of the response, for TLS.
-    pub response: Vec<u8>,
+    /// The packet of the response, for TLS. A password may be in it.
+    pub response: Zeroizing<Vec<u8>>,
 }
 
 /// Makes a request for TLS of the packet of a `HandshakeResponse41`, and gives it the next number.
 /// `None`: it is no such packet.
-pub fn upgrade(mut response: Vec<u8>) -> Option<Upgraded> {
+pub fn upgrade(mut response: Zeroizing<Vec<u8>>) -> Option<Upgraded> {
     let (header, payload) = response.split_first_chunk_mut::<HEADER_BYTES>()?;
     let header = Header::parse(*header);
     let flags = payload.first_chunk_mut::<4>()?;
@@ -634,7 +634,7 @@ mod tests {
     fn a_response_becomes_a_request_for_tls_and_what_follows_it() {
         let mut packet = Vec::new();
         write_packet(&mut packet, 1, RESPONSE_MYSQL);
-        let upgraded = upgrade(packet).expect("a response");
+        let upgraded = upgrade(packet.into()).expect("a response");
         let (header, request) = upgraded.request.split_at(HEADER_BYTES);
         assert_eq!(header, [32, 0, 0, 1]);
         assert_eq!(FirstPacket::parse(request), Ok(FirstPacket::SslRequest));
@@ -643,7 +643,7 @@ mod tests {
         assert_eq!(response[..32], *request);
         assert_eq!(response[32..], RESPONSE_MYSQL[32..]);
         for len in 0..HEADER_BYTES + FIXED_BYTES {
-            assert!(upgrade(vec![0; len]).is_none());
+            assert!(upgrade(vec![0; len].into()).is_none());
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use crate::config::Address;
 use crate::control::connection::{Connection, Leave};
@@ -138,7 +139,7 @@ impl Line {
         let Some(Secrecy { policy, member }) = self.secrecy.clone() else {
             return Ok(None);
         };
-        let mut out = Vec::new();
+        let mut out = Zeroizing::new(Vec::new());
         while out.is_empty() {
             let heard = self.stream.receive(MONITOR_READ_BYTES).await?;
             if heard.is_empty() {

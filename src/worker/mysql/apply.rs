@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::{Leaving, leg_of, leg_of_server, settings_of};
 use crate::mysql::login::{Action, ClientTls, Established, Failure, Login, Peer};
 use crate::mysql::route::Server;
@@ -38,7 +40,9 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn act(&mut self, slot: u32, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Send(peer, bytes) => self.send_own(slot, leg_of(peer), bytes),
+                Action::Send(peer, bytes) => {
+                    self.send_secret(slot, leg_of(peer), Zeroizing::new(bytes));
+                }
                 Action::StartTls => self.start_tls(slot),
                 Action::OpenReplica => self.open_replica(slot),
                 Action::Close(Peer::Client) => {}

@@ -1,6 +1,8 @@
 //! The loop of a conversation: what was said is taken by whoever is to hear it, until nobody can go
 //! on.
 
+use zeroize::Zeroizing;
+
 use super::{Ear, Leaving, Own, leg_of, server_of};
 use crate::mysql::login::Peer;
 use crate::mysql::server_login::ServerProgress;
@@ -200,18 +202,38 @@ impl<K: Kernel> Worker<K> {
 
     /// Sends bytes of ringway's own, behind what waits already.
     pub(super) fn send_own(&mut self, slot: u32, leg: usize, bytes: Vec<u8>) {
+        let own = Own {
+            bytes,
+            sent: 0,
+            is_secret: false,
+        };
+        self.queue_own(slot, leg, own);
+    }
+
+    /// Sends bytes of a login, which are wiped when they have been sent, or cannot be.
+    pub(super) fn send_secret(&mut self, slot: u32, leg: usize, mut bytes: Zeroizing<Vec<u8>>) {
+        let own = Own {
+            bytes: std::mem::take(&mut bytes),
+            sent: 0,
+            is_secret: true,
+        };
+        self.queue_own(slot, leg, own);
+    }
+
+    fn queue_own(&mut self, slot: u32, leg: usize, mut own: Own) {
         let session = &mut self.sessions[slot];
         let peer = session.leg(leg);
-        if bytes.is_empty() || peer.outlet.sink == Sink::Broken || !peer.socket.is_some() {
+        if own.bytes.is_empty() || peer.outlet.sink == Sink::Broken || !peer.socket.is_some() {
             return;
         }
         let asks_for_tls =
             leg != CLIENT && session.route.server_tls.is_some() && !session.is_encrypted(leg);
         if asks_for_tls {
-            return self.ask_for_tls(slot, leg, bytes);
+            let response = std::mem::take(&mut own.bytes);
+            return self.ask_for_tls(slot, leg, Zeroizing::new(response));
         }
         let line = &mut self.sessions[slot].conversation_mut().lines[leg];
-        line.own.push_back(Own { bytes, sent: 0 });
+        line.own.push_back(own);
         self.send_more(slot, leg);
     }
 
@@ -298,7 +320,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn log_in_at_replica(&mut self, slot: u32, chunk: Chunk) -> bool {
-        let mut out = Vec::new();
+        let mut out = Zeroizing::new(Vec::new());
         let mut input: &[u8] = self.kernel.bytes(chunk);
         let conversation = self.sessions[slot].conversation_mut();
         let login = conversation.replica_login.as_mut().expect("it is the ear");
@@ -306,7 +328,7 @@ impl<K: Kernel> Worker<K> {
         let is_over = login.is_over();
         let taken = chunk.len() - input.len();
         self.drop_heard(slot, REPLICA, taken);
-        self.send_own(slot, REPLICA, out);
+        self.send_secret(slot, REPLICA, out);
         match progress {
             ServerProgress::Waiting | ServerProgress::Failed(_) if is_over => {
                 self.leave_replica_login(slot);

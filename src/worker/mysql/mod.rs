@@ -18,6 +18,8 @@ mod tls;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use self::count::LoggedAs;
 use self::replica::ReplicaTry;
 use super::event_loop::Worker;
@@ -74,7 +76,7 @@ struct Line {
     /// Bytes of ringway's own, to be sent behind the outlet's chunks.
     own: VecDeque<Own>,
     /// The response of a login at a server, until there is TLS with it.
-    held: Option<Vec<u8>>,
+    held: Option<Zeroizing<Vec<u8>>>,
     leaving: Leaving,
 }
 
@@ -82,6 +84,16 @@ struct Line {
 struct Own {
     bytes: Vec<u8>,
     sent: usize,
+    /// They are of a login, and may have a password in them: nothing is to be left of them.
+    is_secret: bool,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if self.is_secret {
+            self.bytes.zeroize();
+        }
+    }
 }
 
 /// Whether a connection is being closed while the session goes on.

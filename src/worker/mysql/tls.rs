@@ -1,5 +1,7 @@
 //! TLS with a client that asks for it in its login (`SSLRequest`), and what goes through it.
 
+use zeroize::Zeroizing;
+
 use crate::mysql::handshake::upgrade;
 use crate::mysql::login::Login;
 use crate::telemetry::{ConnectError, Reason, Who};
@@ -33,7 +35,7 @@ impl<K: Kernel> Worker<K> {
     /// The first thing that a server is told is the response to its greeting. Where the server is to
     /// be spoken to over TLS it is asked for that first, and nothing of the response leaves before
     /// the server has proved who it is (B-14).
-    pub(super) fn ask_for_tls(&mut self, slot: u32, leg: usize, response: Vec<u8>) {
+    pub(super) fn ask_for_tls(&mut self, slot: u32, leg: usize, response: Zeroizing<Vec<u8>>) {
         let session = &self.sessions[slot];
         let policy = session.route.server_tls.as_ref();
         let tls = policy.zip(session.leg(leg).member);
@@ -61,7 +63,7 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn server_is_on_tls(&mut self, slot: u32, leg: usize) {
         let line = &mut self.sessions[slot].conversation_mut().lines[leg];
         if let Some(response) = line.held.take() {
-            self.send_own(slot, leg, response);
+            self.send_secret(slot, leg, response);
         }
     }
 
