@@ -4,11 +4,13 @@
 mod support;
 
 use std::process::Output;
+use std::thread;
 
 use support::clients::{python, run as run_program};
+use support::rogue::packet;
 use support::{
-    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, mariadb, refused,
-    said,
+    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, SqlClient, mariadb,
+    refused, said,
 };
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
@@ -53,6 +55,53 @@ fn clients_with_tls_and_without_are_split_alike() {
     }
     let large = "SELECT REPEAT('x', 20000000)";
     assert_eq!(said(&run(&balancer, &["--ssl"], large)).len(), 20_000_001);
+}
+
+/// A client that has asked for TLS, and says nothing more.
+fn asking_for_tls(balancer: &Balancer) -> Peer {
+    const TLS_PROTOCOL_41_AND_AUTHENTICATION: [u8; 4] = 0x0008_8A00_u32.to_le_bytes();
+    let client = balancer.connect();
+    let [low, middle, high, _] = client.receive(4)[..] else {
+        panic!("a header");
+    };
+    client.receive(u32::from_le_bytes([low, middle, high, 0]) as usize);
+    let mut request = [0; 32];
+    request[..4].copy_from_slice(&TLS_PROTOCOL_41_AND_AUTHENTICATION);
+    client.send(packet(1, &request));
+    client
+}
+
+#[test]
+fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_not() {
+    let pair = Pair::shared();
+    let config = pair
+        .config()
+        .process("workers = 1")
+        .listener_tls("mode = \"preferred\"")
+        .listener_tls("handshakes_max = 1");
+    let balancer = Balancer::start(&config);
+    let wait_cut_off = |times: f64| {
+        balancer.wait_for("clients have left", |metrics| {
+            let labels = [("reason", "cut_off")];
+            metrics.sum("ringway_tls_handshake_failures_total", &labels) == times
+        });
+    };
+    let has_its_turn = asking_for_tls(&balancer);
+    let gives_up = asking_for_tls(&balancer);
+    balancer.wait_for_log("tls.handshakes_max is reached");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| run(&balancer, &["--ssl"], PLACES));
+        balancer.wait_active(3);
+        is_split(&said(&run(&balancer, &["--skip-ssl"], PLACES)), false);
+        drop(gives_up);
+        wait_cut_off(1.0);
+        let handshakes = || balancer.metrics().sum("ringway_tls_handshakes_total", &[]);
+        assert_eq!(handshakes(), 0.0, "it was not that one's turn");
+        drop(has_its_turn);
+        is_split(&said(&waiting.join().unwrap()), false);
+        assert_eq!(handshakes(), 1.0);
+    });
+    wait_cut_off(2.0);
 }
 
 #[test]

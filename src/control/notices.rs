@@ -137,7 +137,7 @@ impl Key {
             ),
             Trouble::HandshakesReached => format!(
                 "listener {place}: tls.handshakes_max is reached, in one worker at least; clients \
-                 wait in the backlog"
+                 wait for their turn"
             ),
             Trouble::LimitReached => format!(
                 "listener {place}: max_connections is reached, of the listener or in total; \

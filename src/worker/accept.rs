@@ -294,13 +294,13 @@ impl<K: Kernel> Worker<K> {
     /// Each notice wakes the control thread, and at a limit every connection would be a reason.
     fn notice_limit(&mut self, id: usize) {
         let now_ms = self.now_ms();
-        let handshakes = self.handshakes;
+        let route = Rc::clone(&self.acceptors[id].route);
+        let is_held_up = self.handshakes_hold_up(&route);
         let acceptor = &mut self.acceptors[id];
         if now_ms >= acceptor.next_notice_ms {
             acceptor.next_notice_ms = now_ms + LIMIT_NOTICE_INTERVAL.as_millis() as u64;
-            let listener = Arc::clone(&acceptor.route.listener.name);
-            let tls = acceptor.route.tls.as_ref();
-            let notice = match tls.is_some_and(|tls| handshakes >= tls.handshakes_max) {
+            let listener = Arc::clone(&route.listener.name);
+            let notice = match is_held_up {
                 true => Notice::HandshakesReached { listener },
                 false => Notice::LimitReached { listener },
             };
@@ -311,9 +311,8 @@ impl<K: Kernel> Worker<K> {
     fn enter_gates(&mut self, id: usize) -> bool {
         let route = Rc::clone(&self.acceptors[id].route);
         let listener = &route.listener;
-        if let Some(tls) = &route.tls
-            && !self.may_shake_hands(tls.handshakes_max)
-        {
+        if self.handshakes_hold_up(&route) {
+            self.await_handshake();
             return false;
         }
         if !listener.gate.enter_or_wait(self.index) {

@@ -17,6 +17,7 @@ use super::session::Stage;
 use super::shared::{Command, Shared, StopReason};
 use super::slab::Sessions;
 use super::timer::TimerWheel;
+use super::tls::Handshakes;
 use super::token::{Op, Token};
 use crate::limits::{ACCEPTORS_MAX, SHORTAGE_RETRY};
 use crate::mysql::splitter::Order;
@@ -52,12 +53,7 @@ pub(crate) struct Worker<K> {
     /// Where the next round through the acceptors starts.
     pub(super) first_served: usize,
     pub(super) draining: bool,
-    /// TLS handshakes of clients that are going on.
-    pub(super) handshakes: u32,
-    /// Whether somebody waits for one of them to end.
-    pub(super) handshake_wanted: bool,
-    /// Whether one of them has ended in this turn.
-    pub(super) handshake_ended: bool,
+    pub(super) handshakes: Handshakes,
     generation: u64,
     wake: Fd,
     completions: Vec<Completion>,
@@ -95,9 +91,7 @@ impl<K: Kernel> Worker<K> {
             postponed_until_ms: 0,
             first_served: 0,
             draining: false,
-            handshakes: 0,
-            handshake_wanted: false,
-            handshake_ended: false,
+            handshakes: Handshakes::default(),
             generation: 0,
             wake,
             completions: Vec::new(),

@@ -47,7 +47,7 @@ impl<K: Kernel> Worker<K> {
         }
         self.discard(slot, leg);
         self.discard_inbound(slot, leg);
-        self.sessions[slot].unencrypt(leg);
+        self.unencrypt(slot, leg);
         self.give_place_back(slot, leg);
         if leg == REPLICA {
             self.count_replica_closed(slot);

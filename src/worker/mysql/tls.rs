@@ -10,10 +10,12 @@ use crate::tls::session::{Failure, Sent};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::Kernel;
 use crate::worker::session::{CLIENT, Session};
+use crate::worker::tls::Handshake;
 
 impl<K: Kernel> Worker<K> {
     /// The client has asked for TLS. Everything behind its request belongs to the handshake, what
-    /// came with it included: it was not protected, and is not to be taken for what is (B-1).
+    /// came with it included: it was not protected, and is not to be taken for what is (B-1). It waits
+    /// while as many clients of the worker are in their handshakes as may be.
     pub(super) fn start_tls(&mut self, slot: u32) {
         let session = &mut self.sessions[slot];
         let policy = session.route.tls.clone();
@@ -28,7 +30,8 @@ impl<K: Kernel> Worker<K> {
             return self.end(slot, Who::Ringway, Reason::Internal);
         };
         let unread = std::mem::take(session.conversation_mut().inbound(CLIENT));
-        session.encrypt(CLIENT, tls, unread);
+        let handshake = self.handshake_to_begin_with(slot);
+        self.encrypt(slot, CLIENT, tls, unread, handshake);
         self.unseal(slot, CLIENT);
     }
 
@@ -53,7 +56,7 @@ impl<K: Kernel> Worker<K> {
         line.held = Some(upgraded.response);
         // What the server has said behind its greeting was not protected: TLS takes it for nonsense.
         let unread = std::mem::take(&mut line.inbound);
-        session.encrypt(leg, tls, unread);
+        self.encrypt(slot, leg, tls, unread, Handshake::Running);
         // A connection on which nothing has been sent has room. Should it be gone, a receive tells.
         let _ = self.kernel.send_bytes(socket, &upgraded.request);
         self.flush_channel(slot, leg);

@@ -396,7 +396,10 @@ impl<'a> World<'a> {
         }
         assert_eq!(self.listener.gate.taken(), 0);
         assert_eq!(self.shared.total.taken(), 0);
-        assert_eq!(self.worker.handshakes, 0, "a handshake that never ended");
+        assert_eq!(
+            self.worker.handshakes.running, 0,
+            "a handshake that never ended"
+        );
         if self.worker.kernel.dialect.is_terminated() {
             let Outcome {
                 shaken, unshaken, ..

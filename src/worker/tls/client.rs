@@ -20,37 +20,21 @@ impl<K: Kernel> Worker<K> {
         let Some(policy) = session.route.tls.clone() else {
             return;
         };
-        session.set_handshake(CLIENT, Handshake::Running);
-        if let ListenerMode::Terminate(acceptor) = &policy.mode {
-            match acceptor.accept() {
-                Ok(tls) => session.encrypt(CLIENT, tls, Chunks::default()),
-                Err(_) => return self.end(slot, Who::Ringway, Reason::Internal),
-            }
-        }
-        let encryption = session.encryption.get_or_insert_default();
-        encryption.hello = Some(Box::default());
-        encryption.is_counted = true;
         session.stage = Stage::Handshake;
         session.deadline_ms = now_ms + policy.handshake_timeout.as_millis() as u64;
-        self.handshakes += 1;
-        self.reschedule(slot);
-    }
-
-    /// Whether one more handshake may begin.
-    pub(in crate::worker) fn may_shake_hands(&mut self, handshakes_max: u32) -> bool {
-        let may = self.handshakes < handshakes_max;
-        self.handshake_wanted |= !may;
-        may
-    }
-
-    /// Lets those in who waited for handshakes to end, if some have.
-    pub(in crate::worker) fn admit_handshakes(&mut self) {
-        let ended = self.handshake_wanted && self.handshake_ended;
-        self.handshake_ended = false;
-        if ended {
-            self.handshake_wanted = false;
-            self.serve_waiting();
+        let encryption = session.encryption.get_or_insert_default();
+        encryption.hello = Some(Box::default());
+        match &policy.mode {
+            ListenerMode::Terminate(acceptor) => match acceptor.accept() {
+                Ok(tls) => {
+                    let nothing = Chunks::default();
+                    self.encrypt(slot, CLIENT, tls, nothing, Handshake::Running);
+                }
+                Err(_) => return self.end(slot, Who::Ringway, Reason::Internal),
+            },
+            _ => self.set_handshake(slot, CLIENT, Handshake::Running),
         }
+        self.reschedule(slot);
     }
 
     /// Bytes of a client that has not said yet which server it wants. `false`: nobody wants them.
@@ -101,7 +85,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The client has said what it wants; what it says goes to a server as it is.
     fn pass_through(&mut self, slot: u32, hello: &Hello) {
-        self.sessions[slot].set_handshake(CLIENT, Handshake::None);
+        self.set_handshake(slot, CLIENT, Handshake::None);
         self.choose_pool(slot, &hello.alpn);
         self.look_for_server(slot);
     }
@@ -161,7 +145,6 @@ impl<K: Kernel> Worker<K> {
 
     fn look_for_server(&mut self, slot: u32) {
         let now_us = self.kernel.now_us();
-        self.leave_handshake(slot);
         let session = &mut self.sessions[slot];
         session.stage = Stage::Connecting;
         session.deadline_ms = u64::MAX;
@@ -242,7 +225,7 @@ impl<K: Kernel> Worker<K> {
         failure: HandshakeFailure,
         reason: Reason,
     ) -> (Who, Reason) {
-        let session = &mut self.sessions[slot];
+        let session = &self.sessions[slot];
         if let Handshake::Failed(who, reason) = session.handshake(CLIENT) {
             return (who, reason);
         }
@@ -251,8 +234,7 @@ impl<K: Kernel> Worker<K> {
             _ => Who::Client,
         };
         session.route.counters().tls.failures(failure).add(1);
-        session.set_handshake(CLIENT, Handshake::Failed(who, reason));
-        self.leave_handshake(slot);
+        self.set_handshake(slot, CLIENT, Handshake::Failed(who, reason));
         (who, reason)
     }
 }

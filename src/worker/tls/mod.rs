@@ -9,8 +9,10 @@
 mod client;
 mod seal;
 mod server;
+mod turns;
 mod unseal;
 
+pub(super) use self::turns::Handshakes;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
 use super::session::{Chunks, Session};
@@ -33,18 +35,18 @@ pub(super) struct Encryption {
     hello: Option<Box<Reader>>,
     /// The name of a server that the client has asked for.
     server_name: Option<Box<str>>,
-    /// Counted among the worker's handshakes.
-    is_counted: bool,
     /// What clients agreed on, for the log.
     pub(super) agreed: Option<Box<TlsRecord>>,
 }
 
 /// How far the handshake with a leg's peer is. Nothing else tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Handshake {
+pub(super) enum Handshake {
     /// There is none: what is said is plain text, or for others to decrypt.
     #[default]
     None,
+    /// As many clients are in theirs as may be: what this one says waits until one has ended.
+    Waiting,
     /// It is going on. Of a client whose TLS is passed through it is no more than its first message.
     Running,
     /// It is done, and the leg's user knows.
@@ -116,21 +118,6 @@ impl Session {
         self.encryption.as_ref()?.channels.get(leg)?.as_deref()
     }
 
-    /// Puts TLS between a leg and its peer. `unread` is what the peer has sent already.
-    pub(super) fn encrypt(&mut self, leg: usize, tls: Tls, unread: Chunks) {
-        let encryption = self.encryption.get_or_insert_default();
-        encryption.channels[leg] = Some(Channel::new(tls, unread));
-        encryption.handshakes[leg] = Handshake::Running;
-    }
-
-    /// Takes TLS away from a leg whose connection is gone.
-    pub(super) fn unencrypt(&mut self, leg: usize) {
-        if let Some(encryption) = &mut self.encryption {
-            encryption.channels[leg] = None;
-            encryption.handshakes[leg] = Handshake::None;
-        }
-    }
-
     /// A leg's TLS, apart from everything else of the session.
     pub(super) fn tls_of(encryption: &mut Option<Box<Encryption>>, leg: usize) -> Option<&mut Tls> {
         let channels = &mut encryption.as_mut()?.channels;
@@ -164,12 +151,8 @@ impl Session {
         encryption.map_or(Handshake::None, |encryption| encryption.handshakes[leg])
     }
 
-    fn set_handshake(&mut self, leg: usize, handshake: Handshake) {
-        self.encryption.get_or_insert_default().handshakes[leg] = handshake;
-    }
-
-    /// Whether what a leg's peer says concerns nobody but TLS: its handshake is going on, or has
-    /// failed.
+    /// Whether what a leg's peer says concerns nobody but TLS: its handshake is going on, waits for
+    /// its turn, or has failed.
     #[inline]
     pub(super) fn is_shaking_hands(&self, leg: usize) -> bool {
         !matches!(self.handshake(leg), Handshake::None | Handshake::Done)
@@ -199,6 +182,28 @@ impl Session {
 }
 
 impl<K: Kernel> Worker<K> {
+    /// Puts TLS between a leg and its peer. `unread` is what the peer has sent already.
+    pub(super) fn encrypt(
+        &mut self,
+        slot: u32,
+        leg: usize,
+        tls: Tls,
+        unread: Chunks,
+        handshake: Handshake,
+    ) {
+        let encryption = self.sessions[slot].encryption.get_or_insert_default();
+        encryption.channels[leg] = Some(Channel::new(tls, unread));
+        self.set_handshake(slot, leg, handshake);
+    }
+
+    /// Takes TLS away from a leg whose connection is gone.
+    pub(super) fn unencrypt(&mut self, slot: u32, leg: usize) {
+        if let Some(encryption) = &mut self.sessions[slot].encryption {
+            encryption.channels[leg] = None;
+            self.set_handshake(slot, leg, Handshake::None);
+        }
+    }
+
     /// Drops the ciphertext that waits to be sent, except for what a send in flight reads.
     pub(super) fn discard_sealed(&mut self, slot: u32, leg: usize) {
         let session = &mut self.sessions[slot];
@@ -243,16 +248,6 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn try_buffer_again(&mut self, slot: u32, leg: usize, op: Op) {
         if let Some(channel) = self.sessions[slot].channel_mut(leg) {
             channel.starved[usize::from(op == Op::Send)] = false;
-        }
-    }
-
-    /// The session is over, or past its client's handshake: it is no longer counted as in it.
-    pub(super) fn leave_handshake(&mut self, slot: u32) {
-        if let Some(encryption) = &mut self.sessions[slot].encryption
-            && std::mem::take(&mut encryption.is_counted)
-        {
-            self.handshakes -= 1;
-            self.handshake_ended = true;
         }
     }
 }

@@ -28,7 +28,8 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn greet_server(&mut self, slot: u32, tls: Tls) {
-        self.sessions[slot].encrypt(SERVER, tls, Chunks::default());
+        let nothing = Chunks::default();
+        self.encrypt(slot, SERVER, tls, nothing, Handshake::Running);
         self.arm_receive(slot, SERVER, false);
         self.flush_channel(slot, SERVER);
     }
@@ -64,12 +65,11 @@ impl<K: Kernel> Worker<K> {
     /// There will be no TLS with the server. Its connection is closed when nothing is in flight on
     /// it any more, and then another one is tried.
     pub(in crate::worker) fn server_handshake_failed(&mut self, slot: u32, error: ConnectError) {
-        let session = &mut self.sessions[slot];
-        if session.is_given_up(SERVER) {
+        if self.sessions[slot].is_given_up(SERVER) {
             return;
         }
-        session.set_handshake(SERVER, Handshake::GivenUp(error));
-        let server = &session.legs[SERVER];
+        self.set_handshake(slot, SERVER, Handshake::GivenUp(error));
+        let server = &self.sessions[slot].legs[SERVER];
         if server.in_flight > 0 {
             let socket = server.socket;
             let token = self.launch(Op::Cancel, SERVER, slot);
@@ -90,10 +90,9 @@ impl<K: Kernel> Worker<K> {
         }
         self.discard_sealed(slot, SERVER);
         self.discard_inbound(slot, SERVER);
-        let session = &mut self.sessions[slot];
-        session.unencrypt(SERVER);
+        self.unencrypt(slot, SERVER);
         // What the client has sent already is for the next one.
-        let server = &mut session.legs[SERVER];
+        let server = &mut self.sessions[slot].legs[SERVER];
         let mut fresh = Leg::new(server.socket);
         fresh.member = server.member;
         fresh.outlet.chunks = std::mem::take(&mut server.outlet.chunks);

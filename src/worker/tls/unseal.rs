@@ -57,6 +57,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Decrypts what has come, as far as it goes.
     pub(in crate::worker) fn unseal(&mut self, slot: u32, leg: usize) {
+        if self.sessions[slot].handshake(leg) == Handshake::Waiting {
+            return;
+        }
         while let Some(room) = self.room_for_plaintext(slot, leg) {
             let target = room.chunk();
             let session = &mut self.sessions[slot];
@@ -155,7 +158,7 @@ impl<K: Kernel> Worker<K> {
 
     /// A leg's TLS has taken something in: sees what has become of it.
     fn channel_moved(&mut self, slot: u32, leg: usize) {
-        let session = &mut self.sessions[slot];
+        let session = &self.sessions[slot];
         let Some(channel) = session.channel(leg) else {
             return;
         };
@@ -163,10 +166,10 @@ impl<K: Kernel> Worker<K> {
         let is_done = !channel.tls.is_handshaking();
         let is_over = channel.tls.peer_has_closed();
         let is_new = is_done && session.handshake(leg) == Handshake::Running;
-        if is_new {
-            session.set_handshake(leg, Handshake::Done);
-        }
         let is_mysql = session.mysql.is_some();
+        if is_new {
+            self.set_handshake(slot, leg, Handshake::Done);
+        }
         match leg {
             CLIENT if is_new => self.client_shook_hands(slot),
             _ if is_new && is_mysql => self.server_is_on_tls(slot, leg),
