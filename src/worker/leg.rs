@@ -100,7 +100,7 @@ impl<K: Kernel> Worker<K> {
         }
         let session = &self.sessions[slot];
         if session.is_shaking_hands(leg) {
-            self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
+            self.handshake_lost(slot, leg, Reason::TlsHandshake);
         } else if session.is_encrypted(leg) {
             self.ciphertext_ended(slot, leg);
         } else {

@@ -7,7 +7,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{Chunk, Kernel};
 use super::super::session::{CLIENT, Chunks, Sink, Stage};
 use super::{ALERT_BYTES_MAX, Handshake};
-use crate::telemetry::{ConnectError, HandshakeFailure, Reason, TlsRecord, Who};
+use crate::telemetry::{HandshakeFailure, Reason, TlsRecord, Who};
 use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Agreement, Failure};
@@ -40,7 +40,7 @@ impl<K: Kernel> Worker<K> {
     /// Bytes of a client that has not said yet which server it wants. `false`: nobody wants them.
     pub(in crate::worker) fn read_hello(&mut self, slot: u32, chunk: Chunk) -> bool {
         let session = &mut self.sessions[slot];
-        if session.is_refused(CLIENT) {
+        if session.has_failed(CLIENT) {
             return false;
         }
         let Some(encryption) = &mut session.encryption else {
@@ -104,20 +104,18 @@ impl<K: Kernel> Worker<K> {
             true => tls.resumed.add(1),
             false => tls.full.add(1),
         }
-        if session.mysql.is_some() {
+        if self.access_log {
+            self.keep_agreement(slot, &agreement);
+        }
+        if self.sessions[slot].mysql.is_some() {
             self.client_is_on_tls(slot);
         } else {
             self.choose_pool(slot, agreement.alpn.as_slice());
-        }
-        if self.access_log {
-            self.keep_agreement(slot, agreement);
-        }
-        if self.sessions[slot].mysql.is_none() {
             self.look_for_server(slot);
         }
     }
 
-    fn keep_agreement(&mut self, slot: u32, agreement: Agreement) {
+    fn keep_agreement(&mut self, slot: u32, agreement: &Agreement) {
         if let Some(encryption) = &mut self.sessions[slot].encryption {
             let alpn = agreement.alpn.as_deref().map(String::from_utf8_lossy);
             encryption.agreed = Some(Box::new(TlsRecord {
@@ -126,7 +124,7 @@ impl<K: Kernel> Worker<K> {
                 alpn: alpn.map(std::borrow::Cow::into_owned),
                 resumed: agreement.resumed,
                 server_name: encryption.server_name.clone(),
-                subject: agreement.peer_subject,
+                subject: agreement.peer_subject.clone(),
             }));
         }
     }
@@ -198,11 +196,8 @@ impl<K: Kernel> Worker<K> {
         self.timers.set(slot, self.deadline_ms(slot));
     }
 
-    /// The client, or a server before the session could use it, went away in its handshake.
-    pub(in crate::worker) fn handshake_cut_off(&mut self, slot: u32, leg: usize, reason: Reason) {
-        if leg != CLIENT {
-            return self.server_handshake_lost(slot, leg, ConnectError::Tls);
-        }
+    /// The client went away in its handshake, or when it was told that there will be none.
+    pub(super) fn client_handshake_lost(&mut self, slot: u32, reason: Reason) {
         let (who, reason) = self.fail_handshake(slot, HandshakeFailure::CutOff, reason);
         match self.sessions[slot].mysql {
             Some(_) => self.client_lost(slot, reason),

@@ -15,7 +15,7 @@ mod unseal;
 pub(super) use self::turns::Handshakes;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
-use super::session::{Chunks, Session};
+use super::session::{CLIENT, Chunks, Session};
 use super::token::Op;
 use crate::telemetry::{ConnectError, Reason, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
@@ -158,8 +158,8 @@ impl Session {
         !matches!(self.handshake(leg), Handshake::None | Handshake::Done)
     }
 
-    /// Whether the client's handshake has failed, and it has been told why.
-    fn is_refused(&self, leg: usize) -> bool {
+    /// Whether the client's handshake has failed: what it still sends is dropped.
+    fn has_failed(&self, leg: usize) -> bool {
         matches!(self.handshake(leg), Handshake::Failed(..))
     }
 
@@ -201,6 +201,16 @@ impl<K: Kernel> Worker<K> {
         if let Some(encryption) = &mut self.sessions[slot].encryption {
             encryption.channels[leg] = None;
             self.set_handshake(slot, leg, Handshake::None);
+        }
+    }
+
+    /// A peer went away in its handshake, or before it. With a reset that is a failure of its
+    /// connection, otherwise one of TLS.
+    pub(super) fn handshake_lost(&mut self, slot: u32, leg: usize, reason: Reason) {
+        match (leg, reason) {
+            (CLIENT, _) => self.client_handshake_lost(slot, reason),
+            (_, Reason::TlsHandshake) => self.server_handshake_lost(slot, leg, ConnectError::Tls),
+            _ => self.server_handshake_lost(slot, leg, ConnectError::Reset),
         }
     }
 

@@ -7,6 +7,7 @@
 //! waits, and clients without TLS do not.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::super::event_loop::Worker;
 use super::super::kernel::Kernel;
@@ -122,8 +123,7 @@ impl<K: Kernel> Worker<K> {
         let now_ms = self.now_ms();
         if now_ms >= self.handshakes.next_notice_ms {
             self.handshakes.next_notice_ms = now_ms + LIMIT_NOTICE_INTERVAL.as_millis() as u64;
-            let listener = &self.sessions[slot].route.listener;
-            let listener = std::sync::Arc::clone(&listener.name);
+            let listener = Arc::clone(&self.sessions[slot].route.listener.name);
             self.shared
                 .notices
                 .push(Notice::HandshakesReached { listener });

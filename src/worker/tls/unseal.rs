@@ -6,7 +6,7 @@ use super::super::session::{CLIENT, Source, Stage, direction_of};
 use super::super::token::Op;
 use super::{Channel, Ended, Handshake};
 use crate::limits::BUFFER_BYTES;
-use crate::telemetry::{ConnectError, Reason};
+use crate::telemetry::Reason;
 use crate::tls::session::{Ending, Failure};
 
 /// Where plaintext goes.
@@ -88,7 +88,7 @@ impl<K: Kernel> Worker<K> {
             }
         }
         if self.has_broken_off(slot, leg) {
-            return self.handshake_cut_off(slot, leg, Reason::TlsHandshake);
+            return self.handshake_lost(slot, leg, Reason::TlsHandshake);
         }
         self.channel_moved(slot, leg);
         self.take_up_end(slot, leg);
@@ -220,7 +220,7 @@ impl<K: Kernel> Worker<K> {
         let session = &self.sessions[slot];
         // What comes from a client that was told why it is not served is dropped.
         let takes = |channel: &Channel| {
-            let may_come = channel.tls.failure().is_none() || session.is_refused(leg);
+            let may_come = channel.tls.failure().is_none() || session.has_failed(leg);
             channel.inbound.is_empty() && may_come
         };
         session.channel(leg).is_none_or(takes) && !session.is_given_up(leg)
@@ -239,13 +239,5 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn is_unsealed(&self, slot: u32, leg: usize) -> bool {
         let channel = self.sessions[slot].channel(leg);
         channel.is_none_or(|channel| channel.inbound.is_empty())
-    }
-
-    /// The connection was lost in the handshake.
-    pub(in crate::worker) fn handshake_lost(&mut self, slot: u32, leg: usize, reason: Reason) {
-        match leg {
-            CLIENT => self.handshake_cut_off(slot, leg, reason),
-            _ => self.server_handshake_lost(slot, leg, ConnectError::Reset),
-        }
     }
 }
