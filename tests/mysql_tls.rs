@@ -9,8 +9,8 @@ use std::thread;
 use support::clients::{python, run as run_program};
 use support::rogue::packet;
 use support::{
-    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, SqlClient, mariadb,
-    refused, said,
+    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, SITE, SqlClient, TlsPeer,
+    mariadb, refused, said, tls13,
 };
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
@@ -88,6 +88,10 @@ fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_n
     };
     let has_its_turn = asking_for_tls(&balancer);
     let gives_up = asking_for_tls(&balancer);
+    let authority = Authority::new();
+    let mut gives_up = TlsPeer::client(gives_up, &tls13(&authority), SITE);
+    let hello = gives_up.take_flight();
+    gives_up.peer().send(&hello);
     balancer.wait_for_log("tls.handshakes_max is reached");
     thread::scope(|scope| {
         let waiting = scope.spawn(|| run(&balancer, &["--ssl"], PLACES));

@@ -230,6 +230,7 @@ impl<K: Kernel> Worker<K> {
         };
         session.route.counters().tls.failures(failure).add(1);
         self.set_handshake(slot, CLIENT, Handshake::Failed(who, reason));
+        self.discard_inbound(slot, CLIENT);
         (who, reason)
     }
 }

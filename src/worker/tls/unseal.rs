@@ -101,9 +101,14 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Puts the end of a leg's bytes off while some of those before it wait to be decrypted: they
-    /// come first, and one of them may be a close_notify. `false`: none does.
+    /// come first, and one of them may be a close_notify. `false`: none does, or nobody decrypts them
+    /// before its turn has come, which one who leaves is not given.
     pub(in crate::worker) fn put_off_end(&mut self, slot: u32, leg: usize, ended: Ended) -> bool {
-        let channel = self.sessions[slot].channel_mut(leg);
+        let session = &mut self.sessions[slot];
+        if session.handshake(leg) == Handshake::Waiting {
+            return false;
+        }
+        let channel = session.channel_mut(leg);
         match channel.filter(|channel| !channel.inbound.is_empty()) {
             Some(channel) => channel.ended = Some(ended),
             None => return false,
