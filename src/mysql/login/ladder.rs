@@ -372,7 +372,10 @@ impl Login {
         self.rung = Rung::Capture;
         self.signer = Some(signer.clone());
         self.phase = Phase::Verdict;
-        self.replica.leave();
+        // It may be the lead: the primary is away, and the session only reads.
+        if self.lead == Peer::Primary {
+            self.replica.leave();
+        }
         let signing = Signing::new(signer, self.rules.servers_on_tls);
         let mut signing = signing.begun(Plugin::Sha2, scramble);
         let asked = signing.more(self.lead_link(), &[AUTH_MORE_DATA, FULL_AUTH]);

@@ -196,6 +196,32 @@ fn a_replica_that_is_left_when_the_password_is_known_is_not_a_lost_one() {
     assert_eq!((done.rung, done.primary_only), (Rung::Capture, None));
 }
 
+#[test]
+fn a_replica_that_stands_in_for_the_primary_is_told_the_password() {
+    let rules = Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    };
+    let login = Login::new(Arc::new(rules), "10.0.0.9", true);
+    let mut scene = Scene::of(login.with_client_tls(ClientTls::Offered));
+    scene.loses(Primary);
+    scene.says(Replica, 0, &greeting(SHA2, REPLICA, 70));
+    scene.next(Client);
+    scene.says(Client, 1, SSL_REQUEST);
+    scene.login.client_shook_hands();
+    scene.says(Client, 2, &response(b"test", SHA2, &token(SHA2, &REPLICA)));
+    scene.next(Replica);
+    scene.says(Replica, 2, FULL_AUTH);
+    scene.gets(Client, 3, FULL_AUTH);
+    scene.says(Client, 4, b"secret\0");
+    scene.gets(Replica, 3, b"secret\0");
+    scene.is_quiet();
+    scene.says(Replica, 4, OK_PACKET);
+    scene.gets(Client, 5, OK_PACKET);
+    assert!(scene.done().reads_only);
+    assert_eq!(scene.done().rung, Rung::Capture);
+}
+
 /// A client that has signed for both servers, of which the replica has yet to answer.
 fn signed_twice(mut scene: Scene, first: u8) -> Scene {
     let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
