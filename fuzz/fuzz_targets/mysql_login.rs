@@ -2,4 +2,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| ringway::mysql::fuzzing::check_login(data));
+fuzz_target!(|data: &[u8]| {
+    ringway::mysql::fuzzing::check_login(data);
+});

@@ -5,6 +5,7 @@ mod evasion;
 mod generate;
 mod login_failures;
 mod login_ladder;
+mod login_play;
 mod login_tls;
 mod properties;
 mod replies;
