@@ -15,18 +15,66 @@ pub(super) struct Stream {
     heard: Vec<u8>,
 }
 
-/// Why nothing more can be said or heard.
+/// Why nothing can be said or heard, or nothing more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
+    /// There is no connection.
+    #[error("connecting failed: {0}")]
+    Connect(io::Error),
     /// The connection is gone.
-    #[error(transparent)]
+    #[error("connected, then: {0}")]
     Lost(#[from] io::Error),
-    /// TLS is not possible, or not any more.
-    #[error(transparent)]
-    Tls(#[from] Failure),
+    /// TLS is not possible with this peer, or not any more.
+    #[error("TLS failed: {0}")]
+    Tls(Failure),
     /// The peer has gone in the middle of the handshake.
-    #[error("closed in the TLS handshake")]
+    #[error("closed the connection in the TLS handshake")]
     InHandshake,
+    /// This host could not do it, which says nothing about the peer.
+    #[error("this host could not ask: {0}")]
+    Host(io::Error),
+}
+
+impl Broken {
+    /// A connection could not be made, and who is to blame.
+    pub(super) fn connecting(error: io::Error) -> Self {
+        match is_of_this_host(&error) {
+            true => Self::Host(error),
+            false => Self::Connect(error),
+        }
+    }
+
+    /// There is nothing to speak TLS with.
+    pub(super) fn without_tls(failure: Failure) -> Self {
+        Self::Host(io::Error::other(failure))
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        match failure.is_peers() {
+            true => Self::Tls(failure),
+            false => Self::without_tls(failure),
+        }
+    }
+}
+
+/// Tells a peer's failures from those of this host: no descriptors, ports or memory left, or a
+/// firewall rule of its own.
+fn is_of_this_host(error: &io::Error) -> bool {
+    let of_this_host = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EADDRNOTAVAIL,
+        libc::EPERM,
+        libc::EACCES,
+        libc::EAFNOSUPPORT,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| of_this_host.contains(&errno))
 }
 
 impl Stream {

@@ -12,7 +12,6 @@ mod verdict;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,10 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::board::Checks;
 pub(super) use self::board::{LastCheck, Report};
-pub(super) use self::probe::is_of_this_host;
 use self::probe::{Failure, probe};
 use self::verdict::Verdict;
 use super::Registry;
+use super::stream::Broken;
 use crate::balance::{Health, Member, Server};
 use crate::config::{HealthCheck, HealthCheckKind};
 use crate::limits::{CHECK_LATE, CHECKS_LATE_MAX};
@@ -187,7 +186,7 @@ fn begin_tls(
         // It has just left the configuration, or its TLS has; this task will not go on for long.
         None => Err(TlsFailure::Ours("no TLS with this server any more".into())),
     };
-    let session = session.map_err(|failure| Failure::Host(io::Error::other(failure)))?;
+    let session = session.map_err(Broken::without_tls)?;
     Ok(Some(session))
 }
 
@@ -217,7 +216,7 @@ fn judge(
     late_in_a_row: &mut u32,
 ) -> Judgement {
     match result {
-        Err(failure @ Failure::Host(_)) => Judgement::Void(failure.to_string()),
+        Err(failure @ Failure::Broken(Broken::Host(_))) => Judgement::Void(failure.to_string()),
         Err(_) if is_excused(took, timeout, late_in_a_row) => {
             let late = took.saturating_sub(timeout);
             Judgement::Void(format!("ringway did not run for {late:?}"))

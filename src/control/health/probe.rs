@@ -2,7 +2,6 @@
 //! read the status line; of a MySQL server see the greeting, and finish the handshake.
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,25 +12,17 @@ use crate::control::connection::{Connection, Leave};
 use crate::control::stream::{Broken, Stream};
 use crate::limits::{CHECK_REST, CHECK_REST_READS, GREETING_BYTES_MAX, STATUS_LINE_BYTES};
 use crate::mysql::probe::{HandshakeProbe, ProbeError};
-use crate::tls::session::{Failure as TlsFailure, Session};
+use crate::tls::session::Session;
 
 /// Why a check did not pass.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("connecting failed: {0}")]
-    Connect(io::Error),
     #[error("no connection in time")]
     ConnectTimeout,
     #[error("connected, and no end of the TLS handshake in time")]
     HandshakeTimeout,
-    #[error("closed the connection in the TLS handshake")]
-    InHandshake,
-    #[error("TLS failed: {0}")]
-    Tls(TlsFailure),
     #[error("connected, and no answer in time")]
     AnswerTimeout,
-    #[error("connected, then: {0}")]
-    Lost(io::Error),
     #[error("closed the connection without an answer")]
     Closed,
     #[error("the answer is not HTTP")]
@@ -43,47 +34,8 @@ pub(super) enum Failure {
     /// A server counts this against the host that it hung up on.
     #[error("greeted, and closed the connection before the login was over")]
     Unfinished,
-    /// This host could not make the check.
-    #[error("could not be checked: {0}")]
-    Host(io::Error),
-}
-
-impl Failure {
-    fn connecting(error: io::Error) -> Self {
-        match is_of_this_host(&error) {
-            true => Self::Host(error),
-            false => Self::Connect(error),
-        }
-    }
-}
-
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Lost(error) => Self::Lost(error),
-            Broken::Tls(failure) if failure.is_peers() => Self::Tls(failure),
-            Broken::Tls(failure) => Self::Host(io::Error::other(failure)),
-            Broken::InHandshake => Self::InHandshake,
-        }
-    }
-}
-
-/// Tells a server's failures from those of this host: no descriptors, ports or memory left, or a
-/// firewall rule of its own.
-pub(in crate::control) fn is_of_this_host(error: &io::Error) -> bool {
-    let of_this_host = [
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ENOBUFS,
-        libc::ENOMEM,
-        libc::EADDRNOTAVAIL,
-        libc::EPERM,
-        libc::EACCES,
-        libc::EAFNOSUPPORT,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|errno| of_this_host.contains(&errno))
+    #[error(transparent)]
+    Broken(#[from] Broken),
 }
 
 /// Checks the server at `address` once, within the TLS session if one is given. What was seen, for
@@ -98,7 +50,7 @@ pub(super) async fn probe(
     let connecting = timeout_at(deadline, Connection::open(address, Leave::Abruptly));
     let connection = match connecting.await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(Failure::connecting(error)),
+        Ok(Err(error)) => return Err(Broken::connecting(error).into()),
         Err(_) => return Err(Failure::ConnectTimeout),
     };
     let is_encrypted = tls.is_some();

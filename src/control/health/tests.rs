@@ -1,7 +1,7 @@
 //! Checks of real sockets, on the runtime they run on in production.
 
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
@@ -316,7 +316,7 @@ fn a_failure_that_was_noticed_much_too_late_is_void() {
     );
     assert!(is_void(Err(Failure::Closed), late));
     let shortage = io::Error::from_raw_os_error(libc::EMFILE);
-    assert!(is_void(Err(Failure::Host(shortage)), Duration::ZERO));
+    assert!(is_void(Err(Broken::Host(shortage).into()), Duration::ZERO));
 }
 
 #[test]

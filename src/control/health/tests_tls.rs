@@ -1,6 +1,6 @@
 //! Checks over TLS, against servers of rustls' own.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -222,12 +222,12 @@ fn a_server_whose_pool_has_lost_its_tls_is_not_checked_without() {
     let registry = super::super::testing::registry_with(addresses, Some(check.clone()));
     let server = Arc::clone(&registry.borrow().pools[0].members()[1].server);
     let begun = begin_tls(&registry.borrow(), &server, &check);
-    assert!(matches!(begun, Err(Failure::Host(_))));
+    assert!(matches!(begun, Err(Failure::Broken(Broken::Host(_)))));
     // Of one member: the second one is unknown to it.
     let policy = Arc::new(Site::new().policy(&[]));
     registry.borrow_mut().pool_tls = vec![Some(policy)];
     let begun = begin_tls(&registry.borrow(), &server, &check);
-    assert!(matches!(begun, Err(Failure::Host(_))));
+    assert!(matches!(begun, Err(Failure::Broken(Broken::Host(_)))));
     let first = Arc::clone(&registry.borrow().pools[0].members()[0].server);
     let begun = begin_tls(&registry.borrow(), &first, &check);
     assert!(matches!(begun, Ok(Some(_))));

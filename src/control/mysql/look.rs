@@ -1,6 +1,5 @@
 //! One look at one server, over a connection that is kept for the next.
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
@@ -8,7 +7,6 @@ use zeroize::Zeroizing;
 
 use crate::config::Address;
 use crate::control::connection::{Connection, Leave};
-use crate::control::health::is_of_this_host;
 use crate::control::stream::{Broken, Stream};
 use crate::limits::MONITOR_READ_BYTES;
 use crate::mysql::auth::Password;
@@ -43,34 +41,14 @@ pub(super) struct Line {
 /// Why a look has told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookFailure {
-    #[error("connecting failed: {0}")]
-    Connect(io::Error),
     #[error("no answer in time")]
     Timeout,
-    #[error("connected, then: {0}")]
-    Lost(io::Error),
     #[error("closed the connection without an answer")]
     Closed,
     #[error(transparent)]
     Monitor(#[from] MonitorError),
-    #[error("TLS failed: {0}")]
-    Tls(Failure),
-    #[error("closed the connection in the TLS handshake")]
-    InHandshake,
-    /// This host could not look.
-    #[error("could not be looked at: {0}")]
-    Host(io::Error),
-}
-
-impl From<Broken> for LookFailure {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Lost(error) => Self::Lost(error),
-            Broken::Tls(failure) if failure.is_peers() => Self::Tls(failure),
-            Broken::Tls(failure) => Self::Host(io::Error::other(failure)),
-            Broken::InHandshake => Self::InHandshake,
-        }
-    }
+    #[error(transparent)]
+    Broken(#[from] Broken),
 }
 
 /// Looks at the server at `address` once. `line` is the connection of the look before, and gets the
@@ -116,10 +94,7 @@ impl Line {
         secrecy: Option<Secrecy>,
     ) -> Result<(Seen, Self), LookFailure> {
         let connection = Connection::open(address, Leave::Orderly).await;
-        let connection = connection.map_err(|error| match is_of_this_host(&error) {
-            true => LookFailure::Host(error),
-            false => LookFailure::Connect(error),
-        })?;
+        let connection = connection.map_err(Broken::connecting)?;
         let password = Arc::clone(&account.password);
         let mut line = Self {
             stream: Stream::plain(connection),
@@ -154,10 +129,10 @@ impl Line {
         }
         if self.monitor.is_mid_packet() {
             let failure = Failure::Misbehaved("the server spoke before its turn".into());
-            return Err(LookFailure::Tls(failure));
+            return Err(Broken::Tls(failure).into());
         }
         let tls = policy.check(member, |_| true);
-        let tls = tls.map_err(|failure| LookFailure::Host(io::Error::other(failure)))?;
+        let tls = tls.map_err(Broken::without_tls)?;
         if let Some(Upgraded { request, response }) = upgrade(out) {
             self.stream.send(&request).await?;
             self.stream.over_tls(tls).await?;

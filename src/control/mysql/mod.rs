@@ -19,6 +19,7 @@ pub(super) use self::findings::{Finding, is_usable};
 use self::look::{Account, LookFailure, Secrecy, look};
 use super::Registry;
 use super::health::{fraction, is_excused, next_start};
+use super::stream::Broken;
 use crate::balance::Server;
 use crate::config::{MysqlMonitor, MysqlPool, Pool};
 use crate::mysql::auth::Password;
@@ -165,7 +166,7 @@ fn judge(
     late_in_a_row: &mut u32,
 ) -> Option<Result<Seen, String>> {
     match looked {
-        Err(LookFailure::Host(_)) => None,
+        Err(LookFailure::Broken(Broken::Host(_))) => None,
         Err(_) if is_excused(took, timeout, late_in_a_row) => None,
         looked => {
             *late_in_a_row = 0;
