@@ -67,8 +67,8 @@ pub fn run(options: Options) -> Result<(), control::Error> {
         options.admin_port,
         options.mysql_port,
     ];
-    let held = hold_ports(&wanted)?;
-    let [balancer, https, admin, mysql] = [0, 1, 2, 3].map(|index: usize| held[index].address);
+    let held = hold_ports(wanted)?;
+    let [balancer, https, admin, mysql] = held.each_ref().map(|held| held.address);
     let scene = Scene {
         balancer,
         https,
@@ -113,6 +113,7 @@ fn with_own_certificate(text: &str) -> Config {
 ///
 /// It is bound and not listened on, so it is in the way of nobody who, like the balancer, binds
 /// with `SO_REUSEADDR`: socket(7).
+#[derive(Debug)]
 struct HeldPort {
     address: SocketAddr,
     _socket: Socket,
@@ -151,12 +152,14 @@ impl HeldPort {
 }
 
 /// A free port for each wanted one, no two the same.
-fn hold_ports(wanted: &[u16]) -> Result<Vec<HeldPort>, control::Error> {
-    let mut held = Vec::with_capacity(wanted.len());
-    for &wanted in wanted {
+fn hold_ports<const N: usize>(wanted: [u16; N]) -> Result<[HeldPort; N], control::Error> {
+    let mut held = Vec::with_capacity(N);
+    for wanted in wanted {
         held.push(HeldPort::near(wanted, &held)?);
     }
-    Ok(held)
+    Ok(held
+        .try_into()
+        .expect("one is held for each that is wanted"))
 }
 
 /// How many sessions there may be, so that the web servers have a descriptor for each as well.
@@ -395,8 +398,9 @@ mod tests {
         let port = free.local_addr().unwrap().port();
         drop(free);
         for wanted in [port, 0] {
-            let held = hold_ports(&[wanted; 2]).unwrap();
-            assert_ne!(held[0].address, held[1].address);
+            let held = hold_ports([wanted; 2]).unwrap();
+            let [first, second] = held.each_ref().map(|held| held.address);
+            assert_ne!(first, second);
         }
     }
 
