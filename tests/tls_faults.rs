@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use support::{
@@ -10,13 +11,23 @@ use support::{
     tls12, tls13, within,
 };
 
-/// One worker, so that every client meets the same limits.
-fn echo_at(authority: &Authority) -> (Service, Config) {
-    let server = Service::echo();
-    let config = Config::to([server.address()])
+/// TLS in front of this server. One worker, so that every client meets the same limits.
+fn terminating(server: SocketAddr, authority: &Authority) -> Config {
+    Config::to([server])
         .process("workers = 1")
-        .terminate(&authority.issue(&[SITE]));
-    (server, config)
+        .terminate(&authority.issue(&[SITE]))
+}
+
+/// A balancer with TLS in front of this server, these settings of its listener, and who has signed
+/// its certificate.
+fn start(server: SocketAddr, settings: &[&str]) -> (Authority, Balancer) {
+    let authority = Authority::new();
+    let config = terminating(server, &authority);
+    let config = settings
+        .iter()
+        .fold(config, |config, setting| config.listener_tls(setting));
+    let balancer = Balancer::start(&config);
+    (authority, balancer)
 }
 
 /// Waits until so many handshakes have failed for this reason.
@@ -53,7 +64,8 @@ fn is_served(client: &mut TlsPeer) {
 #[test]
 fn http_on_a_tls_port_is_told_so() {
     let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
+    let server = Service::echo();
+    let config = terminating(server.address(), &authority);
     let passthrough = Config::to([server.address()]).listener_tls("mode = \"passthrough\"");
     for config in [config, passthrough] {
         let balancer = Balancer::start(&config);
@@ -83,9 +95,8 @@ fn http_on_a_tls_port_is_told_so() {
 
 #[test]
 fn what_is_not_tls_is_closed_and_counted() {
-    let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config);
+    let server = Service::echo();
+    let (_authority, balancer) = start(server.address(), &[]);
     // SSL 2: the length with its first bit set, CLIENT-HELLO, version 3.1, and what follows.
     let ssl2: &[u8] = &[0x80, 46, 1, 3, 1, 0, 21, 0, 0, 0, 16, 1, 0, 128, 3, 0, 128];
     let not_tls: [&[u8]; 7] = [
@@ -109,9 +120,8 @@ fn what_is_not_tls_is_closed_and_counted() {
 
 #[test]
 fn tls_that_breaks_the_protocol_gets_an_alert_and_is_counted() {
-    let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config);
+    let server = Service::echo();
+    let (_authority, balancer) = start(server.address(), &[]);
     let record = |kind: u8, length: u16, rest: usize| {
         let header = [&[kind, 3, 1][..], &length.to_be_bytes()].concat();
         [header, vec![0; rest]].concat()
@@ -143,7 +153,8 @@ fn tls_that_breaks_the_protocol_gets_an_alert_and_is_counted() {
 #[test]
 fn a_client_that_is_silent_or_slow_is_left_at_handshake_timeout() {
     let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
+    let server = Service::echo();
+    let config = terminating(server.address(), &authority);
     let passthrough = Config::to([server.address()]).listener_tls("mode = \"passthrough\"");
     for config in [config, passthrough] {
         let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
@@ -173,9 +184,8 @@ fn a_client_that_is_silent_or_slow_is_left_at_handshake_timeout() {
 
 #[test]
 fn a_client_that_stops_in_the_middle_of_its_handshake_is_left_at_handshake_timeout() {
-    let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"300ms\""));
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &["handshake_timeout = \"300ms\""]);
     for version in [tls12(&authority), tls13(&authority)] {
         let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
         let hello = client.take_flight();
@@ -190,9 +200,8 @@ fn a_client_that_stops_in_the_middle_of_its_handshake_is_left_at_handshake_timeo
 
 #[test]
 fn clients_above_handshakes_max_wait_and_are_served_then() {
-    let authority = Authority::new();
-    let (_server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshakes_max = 2"));
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &["handshakes_max = 2"]);
     let first = [(); 2].map(|()| balancer.connect());
     balancer.wait_active(2);
     let mut waiting: Vec<_> = (0..5)
@@ -218,9 +227,8 @@ fn clients_above_handshakes_max_wait_and_are_served_then() {
 
 #[test]
 fn handshakes_max_holds_up_many_clients_and_fails_none() {
-    let authority = Authority::new();
-    let (_server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshakes_max = 1"));
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &["handshakes_max = 1"]);
     std::thread::scope(|scope| {
         for _ in 0..40 {
             scope.spawn(|| {
@@ -242,9 +250,8 @@ fn handshakes_max_holds_up_many_clients_and_fails_none() {
 /// Has clients leave after each byte of their hello, and of what they say to the server's answer.
 /// A neighbour goes on meanwhile.
 fn leaves_at_any_byte(with_reset: bool) {
-    let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"3s\""));
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &["handshake_timeout = \"3s\""]);
     let mut neighbour = TlsPeer::connect(balancer.address(), &tls13(&authority));
     let leave = |peer: Peer| match with_reset {
         true => peer.reset(),
@@ -324,10 +331,8 @@ fn a_client_that_leaves_at_any_byte_of_a_hello_that_passes_through_leaves_nothin
 
 #[test]
 fn an_end_without_a_word_is_counted_as_truncated() {
-    let authority = Authority::new();
     let server = Server::listen();
-    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
-    let balancer = Balancer::start(&config);
+    let (authority, balancer) = start(server.address(), &[]);
     for (index, version) in [tls12(&authority), tls13(&authority)].iter().enumerate() {
         let mut client = TlsPeer::connect(balancer.address(), version);
         let accepted = server.accept();
@@ -356,10 +361,8 @@ fn an_end_without_a_word_is_counted_as_truncated() {
 
 #[test]
 fn bytes_that_cannot_be_decrypted_end_a_session_on_both_sides() {
-    let authority = Authority::new();
     let server = Server::listen();
-    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
-    let balancer = Balancer::start(&config);
+    let (authority, balancer) = start(server.address(), &[]);
     for version in [tls12(&authority), tls13(&authority)] {
         let mut client = TlsPeer::connect(balancer.address(), &version);
         let accepted = server.accept();
@@ -376,10 +379,8 @@ fn bytes_that_cannot_be_decrypted_end_a_session_on_both_sides() {
 
 #[test]
 fn bytes_behind_a_close_notify_are_nobodys() {
-    let authority = Authority::new();
     let server = Server::listen();
-    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
-    let balancer = Balancer::start(&config);
+    let (authority, balancer) = start(server.address(), &[]);
     for version in [tls12(&authority), tls13(&authority)] {
         let mut client = TlsPeer::connect(balancer.address(), &version);
         let accepted = server.accept();
@@ -397,9 +398,8 @@ fn bytes_behind_a_close_notify_are_nobodys() {
 
 #[test]
 fn a_close_notify_in_the_middle_of_a_handshake_breaks_it_off_at_once() {
-    let authority = Authority::new();
-    let (server, config) = echo_at(&authority);
-    let balancer = Balancer::start(&config.listener_tls("handshake_timeout = \"10m\""));
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &["handshake_timeout = \"10m\""]);
     let close_notify: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
     for version in [tls12(&authority), tls13(&authority)] {
         for has_heard_the_answer in [false, true] {
