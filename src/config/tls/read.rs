@@ -70,17 +70,9 @@ const OF_MYSQL: Words = &[
     ("required", Mode::Required),
 ];
 
-/// Keys of a listener that is itself a server of TLS.
-const OF_SERVERS: [&str; 8] = [
-    "min_version",
-    "cipher_suites",
-    "alpn",
-    "session_tickets",
-    "client_certificates",
-    "ca_file",
-    "crl_files",
-    "certificate",
-];
+/// Keys that a listener has at which TLS does not end. All others are for one that is itself a
+/// server of TLS.
+const OF_PASSTHROUGH: [&str; 4] = ["mode", "handshake_timeout", "handshakes_max", "route"];
 
 /// Reads the table. `None`: it is off, or something is wrong, which has been recorded. `protocol`
 /// is the listener's, if that is known.
@@ -102,7 +94,9 @@ pub(in crate::config) fn read_listener_tls(
         Mode::Passthrough => {
             let why = "is for a listener at which TLS ends, and this one passes it through";
             let help = "leave it out, or set `mode = \"terminate\"`";
-            forbid(table, &OF_SERVERS, why, help, report);
+            let keys = schema::LISTENER_TLS.keys.iter().copied();
+            let of_servers: Vec<_> = keys.filter(|key| !OF_PASSTHROUGH.contains(key)).collect();
+            forbid(table, &of_servers, why, help, report);
             ListenerTlsMode::Passthrough
         }
         Mode::Terminate => {
