@@ -255,12 +255,12 @@ impl Buffers {
 
     #[inline]
     fn address(&self, id: BufferId, offset: u16) -> *mut u8 {
-        let (memory, index) = match usize::from(id.0).checked_sub(self.count) {
-            None => (&self.memory, usize::from(id.0)),
-            Some(index) => (&self.wide_memory, index),
+        let (memory, size, index) = match usize::from(id.0).checked_sub(self.count) {
+            None => (&self.memory, BUFFER_BYTES, usize::from(id.0)),
+            Some(index) => (&self.wide_memory, WIDE_BUFFER_BYTES, index),
         };
-        let bytes = index * self.bytes_of(id) as usize + usize::from(offset);
-        assert!(u32::from(offset) <= self.bytes_of(id) && bytes <= memory.bytes);
+        let bytes = index * size as usize + usize::from(offset);
+        assert!(u32::from(offset) <= size && bytes <= memory.bytes);
         // SAFETY: id and offset are in range, so this stays in (or one past) the memory's pages.
         unsafe { memory.base.as_ptr().add(bytes) }
     }
