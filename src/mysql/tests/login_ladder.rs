@@ -397,6 +397,16 @@ fn the_primary_reports_gtids_that_the_client_does_not_hear_of() {
     assert_eq!(done.primary_capabilities, capabilities());
 }
 
+/// A `COM_CHANGE_USER` in a session that has a replica, and has said nothing since its login.
+fn change_user(rules: Rules, command: &[u8]) -> Scene {
+    let session = relayed(Scene::new(Rules::default())).established.unwrap();
+    let mut actions = Vec::new();
+    let login = Login::change_user(rules.into(), "10.0.0.9", &session, command, &mut actions);
+    let mut scene = Scene::of(login);
+    scene.act(actions);
+    scene
+}
+
 #[test]
 fn change_user_answers_the_server_whose_scramble_the_client_knows() {
     changes_user_at_both([Replica, Primary]);
@@ -410,7 +420,6 @@ fn change_user_waits_for_a_replica_that_is_slower_than_the_primary() {
 /// The servers accept in this order, and both keep the session.
 #[track_caller]
 fn changes_user_at_both(order: [Peer; 2]) {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let signed = token(NATIVE, &REPLICA);
     let command = [
         b"\x11bob\0\x14",
@@ -420,11 +429,7 @@ fn changes_user_at_both(order: [Peer; 2]) {
         b"\0",
     ]
     .concat();
-    let mut actions = Vec::new();
-    let rules = Rules::default().into();
-    let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
-    let mut scene = Scene::of(login);
-    scene.act(actions);
+    let mut scene = change_user(Rules::default(), &command);
     scene.gets(Primary, 0, &command);
     scene.gets(Replica, 0, &command);
     scene.says(Replica, 1, &switch(NATIVE, &REPLICA));
@@ -450,14 +455,9 @@ fn changes_user_at_both(order: [Peer; 2]) {
 
 #[test]
 fn change_user_answers_a_replica_that_asks_after_the_primary_has_accepted() {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let signed = token(NATIVE, &REPLICA);
     let command = [b"\x11bob\0\x14", &signed[..], b"\0\x2d\0", NATIVE, b"\0"].concat();
-    let mut actions = Vec::new();
-    let rules = Rules::default().into();
-    let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
-    let mut scene = Scene::of(login);
-    scene.act(actions);
+    let mut scene = change_user(Rules::default(), &command);
     scene.gets(Primary, 0, &command);
     scene.gets(Replica, 0, &command);
     scene.says(Primary, 1, &switch(NATIVE, &PRIMARY));
@@ -474,14 +474,9 @@ fn change_user_answers_a_replica_that_asks_after_the_primary_has_accepted() {
 
 #[test]
 fn change_user_with_fresh_scrambles_goes_on_without_the_replica() {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let signed = token(SHA2, &REPLICA);
     let command = [b"\x11bob\0\x20", &signed[..], b"\0\x2d\0", SHA2, b"\0"].concat();
-    let mut actions = Vec::new();
-    let rules = Rules::default().into();
-    let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
-    let mut scene = Scene::of(login);
-    scene.act(actions);
+    let mut scene = change_user(Rules::default(), &command);
     scene.gets(Primary, 0, &command);
     scene.gets(Replica, 0, &command);
     scene.says(Primary, 1, &switch(SHA2, &OTHER));
@@ -501,7 +496,6 @@ fn change_user_with_fresh_scrambles_goes_on_without_the_replica() {
 
 #[test]
 fn change_user_to_a_configured_account_is_signed_for_at_both() {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let signed = token(NATIVE, &REPLICA);
     let command = [
         b"\x11app\0\x14",
@@ -511,11 +505,7 @@ fn change_user_to_a_configured_account_is_signed_for_at_both() {
         b"\0",
     ]
     .concat();
-    let mut actions = Vec::new();
-    let rules = with_password("secret").into();
-    let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
-    let mut scene = Scene::of(login);
-    scene.act(actions);
+    let mut scene = change_user(with_password("secret"), &command);
     for peer in [Primary, Replica] {
         let (sequence, payload) = scene.next(peer);
         assert_eq!(sequence, 0);
@@ -534,13 +524,7 @@ fn change_user_to_a_configured_account_is_signed_for_at_both() {
 
 #[test]
 fn change_user_that_the_primary_refuses_ends_the_session() {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
-    let mut actions = Vec::new();
-    let rules = Rules::default().into();
-    let command = b"\x11bob\0\0\0";
-    let login = Login::change_user(rules, "10.0.0.9", &session, command, &mut actions);
-    let mut scene = Scene::of(login);
-    scene.act(actions);
+    let mut scene = change_user(Rules::default(), b"\x11bob\0\0\0");
     scene.says(Primary, 1, DENIED);
     scene.gets(Client, 1, DENIED);
     assert!(scene.closed[Primary as usize] && !scene.closed[Replica as usize]);
@@ -566,15 +550,10 @@ fn servers_with_different_layouts_are_not_mixed() {
 
 #[test]
 fn change_user_is_no_longer_than_a_login() {
-    let session = relayed(Scene::new(Rules::default())).established.unwrap();
     for len in [0, 1, 5, 70_000, 17_000_000] {
         let mut command = vec![b'x'; len];
         command.iter_mut().take(1).for_each(|byte| *byte = 0x11);
-        let mut actions = Vec::new();
-        let rules = Rules::default().into();
-        let login = Login::change_user(rules, "10.0.0.9", &session, &command, &mut actions);
-        let mut scene = Scene::of(login);
-        scene.act(actions);
+        let mut scene = change_user(Rules::default(), &command);
         let (sequence, _) = scene.next(Client);
         assert_eq!(sequence, 1);
         assert_eq!(scene.failure.as_ref().unwrap().who(), Who::Client);

@@ -18,6 +18,14 @@ use crate::mysql::packet::{ErrPacket, write_packet};
 use crate::mysql::password_key::PasswordKey;
 use crate::telemetry::Who;
 
+/// Servers that are spoken to over TLS.
+fn servers_on_tls() -> Rules {
+    Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    }
+}
+
 /// A client that is offered TLS, and has seen the greeting.
 fn offered(client_tls: ClientTls, plugin: &[u8]) -> Scene {
     offered_by(Rules::default(), client_tls, plugin)
@@ -158,11 +166,7 @@ fn a_password_that_is_told_on_tls_does_not_go_on_in_plain_text() {
 
 #[test]
 fn a_server_on_tls_is_told_the_password_and_not_asked_for_a_key() {
-    let rules = Rules {
-        servers_on_tls: true,
-        ..Rules::default()
-    };
-    let mut scene = on_tls_by(rules, SHA2);
+    let mut scene = on_tls_by(servers_on_tls(), SHA2);
     let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
     scene.says(Client, 2, &signed);
     scene.next(Primary);
@@ -174,11 +178,7 @@ fn a_server_on_tls_is_told_the_password_and_not_asked_for_a_key() {
 
 #[test]
 fn a_replica_that_is_left_when_the_password_is_known_is_not_a_lost_one() {
-    let rules = Rules {
-        servers_on_tls: true,
-        ..Rules::default()
-    };
-    let mut scene = on_tls_by(rules, SHA2);
+    let mut scene = on_tls_by(servers_on_tls(), SHA2);
     let signed = response(b"test", SHA2, &token(SHA2, &PRIMARY));
     scene.says(Client, 2, &signed);
     scene.next(Primary);
@@ -198,11 +198,7 @@ fn a_replica_that_is_left_when_the_password_is_known_is_not_a_lost_one() {
 
 #[test]
 fn a_replica_that_stands_in_for_the_primary_is_told_the_password() {
-    let rules = Rules {
-        servers_on_tls: true,
-        ..Rules::default()
-    };
-    let login = Login::new(Arc::new(rules), "10.0.0.9", true);
+    let login = Login::new(Arc::new(servers_on_tls()), "10.0.0.9", true);
     let mut scene = Scene::of(login.with_client_tls(ClientTls::Offered));
     scene.loses(Primary);
     scene.says(Replica, 0, &greeting(SHA2, REPLICA, 70));
@@ -315,9 +311,8 @@ fn a_client_without_tls_is_not_asked_for_its_password_by_a_replica() {
 /// A client without TLS, at servers with TLS, that is asked for its password.
 fn asked_without_tls(key: &Arc<PasswordKey>) -> Scene {
     let mut scene = Scene::new(Rules {
-        servers_on_tls: true,
         password_key: Some(Arc::clone(key)),
-        ..Rules::default()
+        ..servers_on_tls()
     });
     scene.greet(SHA2);
     scene.respond(SHA2);
