@@ -3,37 +3,16 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Balancer, Config, End, Peer, Port, Server, Service, eventually};
+use support::{Balancer, Config, Peer, Port, Server, Service, lines};
 
-/// The lines of a log, once there are so many.
-#[track_caller]
-fn lines(path: &Path, count: usize) -> Vec<String> {
-    eventually(|| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        match lines.len() {
-            n if n == count && text.ends_with('\n') => Ok(lines),
-            _ => Err(format!("{count} lines in {}: {text}", path.display())),
-        }
-    })
-}
-
-/// A question of eight bytes, an answer of six, and both ends. Returns the client's address.
+/// A whole session. Returns the client's address.
 fn exchange(balancer: &Balancer, server: &Server) -> String {
-    let client = balancer.connect();
-    let address = client.local_address().to_string();
-    let accepted = server.accept();
-    client.send("question");
-    client.finish();
-    assert_eq!(accepted.receive_rest(), (b"question".to_vec(), End::Fin));
-    accepted.send("answer");
-    accepted.finish();
-    assert_eq!(client.receive_rest(), (b"answer".to_vec(), End::Fin));
-    address
+    let (client, accepted) = balancer.session_at(server);
+    client.exchanges_with(&accepted);
+    client.local_address().to_string()
 }
 
 #[test]

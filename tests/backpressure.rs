@@ -45,8 +45,7 @@ fn a_client_that_does_not_read_stops_the_server_and_memory_stays_flat() {
 fn a_server_that_does_not_read_stops_the_client_and_memory_stays_flat() {
     let server = support::slow_server();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     stalls_and_resumes(&balancer, &client, &accepted);
 }
 
@@ -54,8 +53,7 @@ fn a_server_that_does_not_read_stops_the_client_and_memory_stays_flat() {
 fn a_reader_that_pauses_again_and_again_on_a_gigabyte_costs_no_memory() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let before_kib = balancer.process().resident_kib();
     let mut grown_kib = 0;
     let sent = AtomicU64::new(0);

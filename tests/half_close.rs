@@ -14,8 +14,7 @@ const MANY_BYTES: usize = 8 << 20;
 fn answer_arrives_whole_after_the_client_has_finished() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("request");
     client.finish();
     accepted.expect("request");
@@ -36,8 +35,7 @@ fn answer_arrives_whole_after_the_client_has_finished() {
 fn what_the_client_still_sends_arrives_whole_after_the_server_has_finished() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     accepted.send("greeting");
     accepted.finish();
     client.expect("greeting");
@@ -58,8 +56,7 @@ fn what_the_client_still_sends_arrives_whole_after_the_server_has_finished() {
 fn each_side_goes_on_in_small_steps_after_the_other_has_finished() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.finish();
     accepted.expect_end(End::Fin);
     for step in 0..50 {
@@ -75,8 +72,7 @@ fn each_side_goes_on_in_small_steps_after_the_other_has_finished() {
 fn an_answer_that_takes_its_time_still_arrives() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("question");
     client.finish();
     accepted.expect("question");
@@ -140,8 +136,7 @@ fn both_sides_finish_at_the_same_time_and_lose_nothing() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
     for round in 0..50 {
-        let client = balancer.connect();
-        let accepted = server.accept();
+        let (client, accepted) = balancer.session_at(&server);
         thread::scope(|scope| {
             scope.spawn(|| {
                 client.send(format!("question {round}"));
@@ -168,8 +163,7 @@ fn both_sides_finish_at_the_same_time_and_lose_nothing() {
 fn bytes_in_the_same_segment_as_the_fin_arrive_before_it() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     // Corked bytes wait for the FIN, which then carries them.
     client.socket().set_tcp_cork(true).unwrap();
     client.send("question");
@@ -185,8 +179,7 @@ fn bytes_in_the_same_segment_as_the_fin_arrive_before_it() {
 fn bytes_that_wait_for_a_slow_server_arrive_before_the_clients_fin() {
     let server = support::slow_server();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     // The client is done before the server has read anything.
     let sent = client.send_until_stuck(Duration::from_millis(300));
     client.finish();
@@ -227,8 +220,7 @@ fn a_half_closed_session_without_progress_ends_after_half_close_timeout() {
     let server = Server::listen();
     let config = Config::to([server.address()]).pool("half_close_timeout = \"300ms\"");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.finish();
     accepted.expect_end(End::Fin);
     // The server never finishes; it learns that nobody is there any more by being closed.
@@ -241,8 +233,7 @@ fn a_session_half_closed_by_the_server_ends_after_half_close_timeout_too() {
     let server = Server::listen();
     let config = Config::to([server.address()]).pool("half_close_timeout = \"300ms\"");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     accepted.finish();
     client.expect_end(End::Fin);
     balancer.wait_closed("ringway", "half_close_timeout", 1);
@@ -254,8 +245,7 @@ fn half_close_timeout_counts_from_the_last_progress() {
     let server = Server::listen();
     let config = Config::to([server.address()]).pool("half_close_timeout = \"1s\"");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.finish();
     accepted.expect_end(End::Fin);
     // Three times as long as the timeout, with progress in between.

@@ -12,8 +12,7 @@ fn a_session_without_progress_ends_after_idle_timeout() {
     let server = Server::listen();
     let balancer =
         Balancer::start(&Config::to([server.address()]).pool("idle_timeout = \"500ms\""));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("one");
     accepted.expect("one");
     let since = Instant::now();
@@ -29,8 +28,7 @@ fn a_session_that_never_says_anything_ends_after_idle_timeout() {
     let server = Server::listen();
     let balancer =
         Balancer::start(&Config::to([server.address()]).pool("idle_timeout = \"300ms\""));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.expect_end(End::Fin);
     accepted.expect_end(End::Fin);
     balancer.wait_closed("ringway", "idle_timeout", 1);
@@ -111,8 +109,7 @@ fn keepalive_is_armed_on_both_sides_of_a_session() {
     let server = Server::listen();
     let config = Config::to([server.address()]).pool("keepalive_idle = \"77s\"");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let timer_of = |local: std::net::SocketAddr, remote: std::net::SocketAddr| {
         run(&format!(
             "ss -Htno state established src {local} dst {remote}"
@@ -139,8 +136,7 @@ fn keepalive_probes_do_not_count_as_progress() {
         .pool("keepalive_interval = \"1s\"")
         .pool("idle_timeout = \"3s\"");
     let balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.expect_end(End::Fin);
     accepted.expect_end(End::Fin);
     balancer.wait_closed("ringway", "idle_timeout", 1);

@@ -33,8 +33,7 @@ fn a_gigabyte_each_way_at_once_arrives_as_it_was_sent() {
 fn a_stream_that_turns_from_small_to_large_chunks_and_back_stays_whole() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]).process("workers = 1"));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let mut phases = Chunks::new(11, 4);
     let (mut up, mut down) = (Tape::new(21), Tape::new(22));
     let mut position = 0;
@@ -69,8 +68,7 @@ fn a_stream_that_turns_from_small_to_large_chunks_and_back_stays_whole() {
 fn bytes_that_come_one_by_one_arrive() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     exchange(&client, &accepted, 20_000, 1);
 }
 
@@ -111,8 +109,7 @@ fn more_than_four_gigabytes_are_counted() {
     const BYTES: u64 = (4 << 30) + (1 << 20);
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let chunk = vec![b'4'; 1 << 20];
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -16,8 +16,7 @@ const MANY_BYTES: usize = 4 << 20;
 fn a_server_that_speaks_first_is_heard_before_the_client_says_anything() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     accepted.send("220 ready\r\n");
     client.expect("220 ready\r\n");
     client.send("HELO\r\n");
@@ -30,8 +29,7 @@ fn a_server_that_speaks_first_is_heard_before_the_client_says_anything() {
 fn an_urgent_byte_is_a_byte_like_any_other() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("abc");
     accepted.expect("abc");
     client.socket().send_out_of_band(b"!").unwrap();
@@ -60,7 +58,7 @@ fn ipv6_clients_reach_ipv6_servers() {
     let balancer = Balancer::start(&config);
     let client = Peer::connect(port.v6());
     let accepted = server.accept();
-    relay(&client, &accepted);
+    client.exchanges_with(&accepted);
     balancer.wait_for("the session has ended", |metrics| {
         metrics.sum("ringway_sessions_closed_total", &[("listener", "six")]) == 1.0
     });
@@ -151,11 +149,9 @@ fn a_server_behind_a_unix_socket_is_reached_and_its_bytes_are_whole() {
     let path = directory.path().join("server");
     let server = Server::listen_at(SockAddr::unix(&path).unwrap());
     let balancer = Balancer::start(&Config::to([format!("unix:{}", path.display())]));
-    let client = balancer.connect();
-    let accepted = server.accept();
-    relay(&client, &accepted);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
+    client.exchanges_with(&accepted);
+    let (client, accepted) = balancer.session_at(&server);
     let bulk = support::Tape::new(9).slice(0, 8 << 20);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -200,14 +196,4 @@ fn a_listener_that_defers_accept_serves_clients_that_speak_first() {
         opened_by_both(before).ok_or("a machine with less to do".to_owned())
     });
     assert_eq!(opened, 1.0);
-}
-
-/// A question, an answer, and both ends.
-fn relay(client: &Peer, accepted: &Peer) {
-    client.send("question");
-    client.finish();
-    assert_eq!(accepted.receive_rest(), (b"question".to_vec(), End::Fin));
-    accepted.send("answer");
-    accepted.finish();
-    assert_eq!(client.receive_rest(), (b"answer".to_vec(), End::Fin));
 }

@@ -74,11 +74,7 @@ fn the_replica_is_lost_while_nothing_runs() {
 #[test]
 fn an_account_of_the_configuration_gets_a_replica_again() {
     let mut pair = pair();
-    let hash = pair.replica.sql("SELECT PASSWORD('secret')");
-    let known = pair
-        .config()
-        .mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
-    let balancer = Balancer::start(&known);
+    let balancer = Balancer::start(&pair.config_with_account());
     let mut client = SqlClient::connect(balancer.address());
     client.run(&["SET @a = 7"]);
     assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");

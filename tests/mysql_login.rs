@@ -48,11 +48,7 @@ fn for_an_account_of_the_configuration_the_replica_is_opened_when_it_is_needed()
     let pair = Pair::shared();
     pair.primary.sql("CREATE DATABASE IF NOT EXISTS second");
     pair.replicate();
-    let hash = pair.replica.sql("SELECT PASSWORD('secret')");
-    let known = pair
-        .config()
-        .mysql_user("app", &format!("native_hash = \"{}\"", hash.trim()));
-    let balancer = Balancer::start(&known);
+    let balancer = Balancer::start(&pair.config_with_account());
     let mut client = SqlClient::connect(balancer.address());
     // The replica is told what was said before it was there.
     client.run(&[

@@ -62,17 +62,7 @@ fn checks(metrics: &Metrics, result: &str) -> f64 {
 fn a_replica_is_not_read_while_it_lags_or_stands_still() {
     let [primary, replica] = watched_pair();
     let secrets = Secrets::new();
-    let monitor = secrets.monitor();
-    let config = Config::to([primary.address(), replica.address()])
-        .listener("protocol = \"mysql\"")
-        .server(0, "role = \"primary\"")
-        .server(1, "role = \"replica\"")
-        .health_check("interval = \"300ms\"")
-        .pool(&format!(
-            "mysql = {{ max_replication_lag = \"2s\", {monitor} }}"
-        ));
-    let mut balancer = Balancer::start(&config);
-    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+    let mut balancer = lag_limited(&primary, &replica, &secrets);
     balancer.take_baseline();
     let mut session = Session::open(balancer.address());
     assert_eq!(session.ask("SELECT @@server_id"), "2");
@@ -119,17 +109,7 @@ fn a_replica_is_not_read_while_it_lags_or_stands_still() {
 fn a_replica_that_lost_its_primary_is_read_while_there_is_none() {
     let [mut primary, replica] = watched_pair();
     let secrets = Secrets::new();
-    let monitor = secrets.monitor();
-    let config = Config::to([primary.address(), replica.address()])
-        .listener("protocol = \"mysql\"")
-        .server(0, "role = \"primary\"")
-        .server(1, "role = \"replica\"")
-        .health_check("interval = \"300ms\"")
-        .pool(&format!(
-            "mysql = {{ max_replication_lag = \"2s\", {monitor} }}"
-        ));
-    let mut balancer = Balancer::start(&config);
-    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+    let mut balancer = lag_limited(&primary, &replica, &secrets);
     primary.kill();
     balancer.wait_for_log("server is down");
     balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
@@ -221,6 +201,23 @@ fn watched_pair() -> [MariaDb; 2] {
         users.contains("watcher")
     });
     [pair.primary, pair.replica]
+}
+
+/// A balancer that does not read this replica while it lags, and has seen that it does not.
+#[track_caller]
+fn lag_limited(primary: &MariaDb, replica: &MariaDb, secrets: &Secrets) -> Balancer {
+    let monitor = secrets.monitor();
+    let config = Config::to([primary.address(), replica.address()])
+        .listener("protocol = \"mysql\"")
+        .server(0, "role = \"primary\"")
+        .server(1, "role = \"replica\"")
+        .health_check("interval = \"300ms\"")
+        .pool(&format!(
+            "mysql = {{ max_replication_lag = \"2s\", {monitor} }}"
+        ));
+    let balancer = Balancer::start(&config);
+    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+    balancer
 }
 
 /// The file with the monitor's password.

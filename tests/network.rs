@@ -103,16 +103,22 @@ fn out_of_source_ports_is_not_the_servers_fault_and_passes() {
     });
 }
 
+/// A session in which the server has been asked something, and has not answered.
+#[track_caller]
+fn asked(server: &Server, config: &Config) -> (Balancer, Peer, Peer) {
+    let balancer = Balancer::start(config);
+    let (client, accepted) = balancer.session_at(server);
+    client.send("question");
+    accepted.expect("question");
+    (balancer, client, accepted)
+}
+
 #[test]
 fn a_client_that_vanishes_with_bytes_on_the_way_ends_as_peer_stalled() {
     in_own_network(|| {
         let server = Server::listen();
         let config = Config::to([server.address()]).pool("tcp_user_timeout = \"1s\"");
-        let balancer = Balancer::start(&config);
-        let client = balancer.connect();
-        let accepted = server.accept();
-        client.send("question");
-        accepted.expect("question");
+        let (balancer, client, accepted) = asked(&server, &config);
         drop_arrivals_at(client.local_address().port());
         accepted.send("answer");
         balancer.wait_closed("client", "peer_stalled", 1);
@@ -126,11 +132,7 @@ fn a_server_that_vanishes_with_bytes_on_the_way_ends_as_peer_stalled() {
     in_own_network(|| {
         let server = Server::listen();
         let config = Config::to([server.address()]).pool("tcp_user_timeout = \"2s\"");
-        let balancer = Balancer::start(&config);
-        let client = balancer.connect();
-        let accepted = server.accept();
-        client.send("question");
-        accepted.expect("question");
+        let (balancer, client, accepted) = asked(&server, &config);
         // The server's socket gets its options when the session has turned out not to be short.
         support::until("the server's socket is tuned", || {
             let timers = run(&format!(
@@ -157,11 +159,7 @@ fn an_idle_peer_that_vanishes_is_found_by_keepalive() {
             .pool("keepalive_probes = 1")
             // tcp(7): it overrides the number of probes.
             .pool("tcp_user_timeout = \"2s\"");
-        let balancer = Balancer::start(&config);
-        let client = balancer.connect();
-        let accepted = server.accept();
-        client.send("question");
-        accepted.expect("question");
+        let (balancer, client, accepted) = asked(&server, &config);
         drop_arrivals_at(client.local_address().port());
         balancer.wait_closed("client", "peer_stalled", 1);
         accepted.expect_end(End::Reset);
@@ -175,8 +173,7 @@ fn large_segments_in_a_black_hole_end_the_session_within_tcp_user_timeout() {
         let server = Server::listen();
         let config = Config::to([server.address()]).pool("tcp_user_timeout = \"1s\"");
         let balancer = Balancer::start(&config);
-        let client = balancer.connect();
-        let accepted = server.accept();
+        let (client, accepted) = balancer.session_at(&server);
         let port = client.local_address().port();
         run("nft add table inet test");
         run("nft 'add chain inet test input { type filter hook input priority 0; }'");

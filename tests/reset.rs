@@ -11,8 +11,7 @@ fn a_reset_by_the_server_reaches_the_client_after_all_bytes() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
     for round in 0..20 {
-        let client = balancer.connect();
-        let accepted = server.accept();
+        let (client, accepted) = balancer.session_at(&server);
         // Read by the balancer before the reset, which would take unread bytes with it.
         let answer = Tape::new(round).slice(0, 50_000);
         accepted.send(&answer);
@@ -31,8 +30,7 @@ fn a_reset_by_the_client_reaches_the_server_after_all_bytes() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
     for round in 0..20 {
-        let client = balancer.connect();
-        let accepted = server.accept();
+        let (client, accepted) = balancer.session_at(&server);
         let upload = Tape::new(round).slice(0, 50_000);
         client.send(&upload);
         wait_until_received(&balancer, "in", 50_000 * (round + 1));
@@ -122,8 +120,7 @@ fn a_client_that_does_not_read_is_reset_after_reset_linger() {
 fn a_client_that_resets_in_the_middle_of_a_download_resets_the_server() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let chunk = vec![b'd'; 64 * 1024];
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
@@ -149,8 +146,7 @@ fn a_client_that_resets_in_the_middle_of_a_download_resets_the_server() {
 fn a_server_that_resets_in_the_middle_of_an_upload_resets_the_client() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let chunk = vec![b'u'; 64 * 1024];
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
@@ -176,8 +172,7 @@ fn a_server_that_resets_in_the_middle_of_an_upload_resets_the_client() {
 fn an_early_answer_of_a_server_that_closes_with_bytes_unread_arrives_whole() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send(vec![b'u'; 200_000]);
     accepted.receive(1);
     accepted.send("413 too large");
@@ -194,8 +189,7 @@ fn an_early_answer_of_a_server_that_closes_with_bytes_unread_arrives_whole() {
 fn a_client_that_has_finished_and_then_resets_ends_the_session() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("question");
     client.finish();
     accepted.expect("question");

@@ -77,8 +77,7 @@ fn drain_timeout_cuts_what_is_left_and_exits_with_0() {
     let server = Server::listen();
     let config = Config::to([server.address()]).process("drain_timeout = \"300ms\"");
     let mut balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     client.send("x");
     accepted.expect("x");
     balancer.signal(Signal::SIGTERM);
@@ -96,8 +95,7 @@ fn a_second_signal_ends_it_at_once() {
     let server = Server::listen();
     let config = Config::to([server.address()]).process("drain_timeout = \"1h\"");
     let mut balancer = Balancer::start(&config);
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     balancer.signal(Signal::SIGTERM);
     balancer.wait_for_log("accepting no more");
     balancer.signal(Signal::SIGTERM);
@@ -217,8 +215,7 @@ fn answers_about_a_process_that_drains_come_at_once() {
 fn bytes_on_their_way_when_it_is_told_to_end_arrive() {
     let server = Server::listen();
     let mut balancer = Balancer::start(&Config::to([server.address()]));
-    let client = balancer.connect();
-    let accepted = server.accept();
+    let (client, accepted) = balancer.session_at(&server);
     let answer = support::Tape::new(17).slice(0, 16 << 20);
     std::thread::scope(|scope| {
         scope.spawn(|| {

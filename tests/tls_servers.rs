@@ -406,8 +406,7 @@ fn a_client_that_leaves_while_a_server_shakes_hands_leaves_nothing_behind() {
     let balancer = Balancer::start(&config);
     for bytes in [0, 100] {
         for reset in [false, true] {
-            let client = balancer.connect();
-            let accepted = server.accept();
+            let (client, accepted) = balancer.session_at(&server);
             let mut accepted = TlsPeer::server(accepted, &server_side);
             accepted.listen_once();
             let flight = accepted.take_flight();

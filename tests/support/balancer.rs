@@ -17,7 +17,7 @@ use super::config::Config;
 use super::gate::{self, Baseline};
 use super::http;
 use super::metrics::Metrics;
-use super::peer::{End, Peer};
+use super::peer::{End, Peer, Server};
 use super::process::Process;
 use super::seccomp;
 use super::tools::text;
@@ -188,6 +188,14 @@ impl Balancer {
     #[track_caller]
     pub(crate) fn connect(&self) -> Peer {
         Peer::connect(self.address())
+    }
+
+    /// A session of the listener `web` with the next server in turn, which is this one: its client,
+    /// and its connection there.
+    #[track_caller]
+    pub(crate) fn session_at(&self, server: &Server) -> (Peer, Peer) {
+        let client = self.connect();
+        (client, server.accept())
     }
 
     /// A client of the listener `web` is turned away by a reset.

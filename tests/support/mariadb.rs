@@ -183,7 +183,15 @@ impl Pair {
         Config::mysql(self.primary.address(), self.replica.address())
     }
 
-    /// A balancer with such a listener.
+    /// The same, and it knows `app` by the hash of its password.
+    #[track_caller]
+    pub(crate) fn config_with_account(&self) -> Config {
+        let hash = self.replica.sql("SELECT PASSWORD('secret')");
+        let known = format!("native_hash = \"{}\"", hash.trim());
+        self.config().mysql_user("app", &known)
+    }
+
+    /// A balancer with a mysql listener before the two.
     #[track_caller]
     pub(crate) fn balancer(&self) -> Balancer {
         Balancer::start(&self.config())

@@ -54,4 +54,4 @@ pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
 pub(crate) use self::tls::{SITE, Sealer, TlsEnd, TlsPeer, server_config, tls12, tls12_rsa, tls13};
 pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_code, curl_with};
-pub(crate) use self::wait::{DEADLINE, eventually, quickly, until};
+pub(crate) use self::wait::{DEADLINE, eventually, lines, quickly, until};

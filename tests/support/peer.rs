@@ -84,6 +84,17 @@ impl Peer {
             .unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
+    /// A question of eight bytes to the server at the other end, its answer of six, and both ends.
+    #[track_caller]
+    pub(crate) fn exchanges_with(&self, server: &Self) {
+        self.send("question");
+        self.finish();
+        assert_eq!(server.receive_rest(), (b"question".to_vec(), End::Fin));
+        server.send("answer");
+        server.finish();
+        assert_eq!(self.receive_rest(), (b"answer".to_vec(), End::Fin));
+    }
+
     /// Sends until nothing more is taken for `patience`; tells how many bytes were.
     #[track_caller]
     pub(crate) fn send_until_stuck(&self, patience: Duration) -> usize {

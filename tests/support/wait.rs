@@ -1,5 +1,7 @@
 //! Waiting for a condition, with a deadline.
 
+use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -45,4 +47,17 @@ pub(crate) fn quickly<T>(limit: Duration, act: impl FnOnce() -> T) -> T {
     let took = started.elapsed();
     assert!(took < limit, "took {took:?}, which is not below {limit:?}");
     result
+}
+
+/// The lines of a log, once there are so many.
+#[track_caller]
+pub(crate) fn lines(path: &Path, count: usize) -> Vec<String> {
+    eventually(|| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        match lines.len() {
+            n if n == count && text.ends_with('\n') => Ok(lines),
+            _ => Err(format!("{count} lines in {}: {text}", path.display())),
+        }
+    })
 }
