@@ -1,5 +1,5 @@
 //! Decisions, drawn from a string of bytes: what drives the simulations of the worker and of a MySQL
-//! session, under a fuzzer and under tests.
+//! session, under a fuzzer and under tests. And the strings that a fuzz target keeps.
 
 /// Reads decisions off an input. When it is used up, every decision is the first option.
 pub(crate) struct Entropy<'a> {
@@ -52,4 +52,17 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
         (state >> 32) as u8
     };
     std::iter::repeat_with(step).take(len).collect()
+}
+
+/// The corpus of a fuzz target, in the order of the files' names.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let directory = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(directory).expect("the corpus is part of the repository");
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "an empty corpus proves nothing");
+    let read = |file| std::fs::read(file).expect("a readable file");
+    files.into_iter().map(read).collect()
 }

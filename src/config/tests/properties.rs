@@ -1,7 +1,6 @@
 //! What holds for any text and any two configurations.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -9,6 +8,7 @@ use super::generate::{configs, to_toml, without_positions};
 use crate::config::{
     Config, Difference, ListenerChange, PoolChange, ServerId, SettingChange, diff, fuzzing, parse,
 };
+use crate::entropy::corpus;
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
@@ -89,11 +89,8 @@ proptest! {
 
 #[test]
 fn the_fuzzers_corpus_passes() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
-    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
-    assert!(!files.is_empty());
-    for file in files {
-        fuzzing::check(&std::fs::read(file.unwrap().path()).unwrap());
+    for data in corpus("config") {
+        fuzzing::check(&data);
     }
 }
 

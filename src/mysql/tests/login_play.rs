@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::replies::nearly;
-use crate::entropy::noise;
+use crate::entropy::{corpus, noise};
 use crate::mysql::fuzzing::{Sight, check_login};
 
 /// How many of these inputs have come to see what.
@@ -19,9 +19,7 @@ fn sights(inputs: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<Sight, usize> {
 
 #[test]
 fn the_corpus_of_the_fuzzer_still_holds_and_sees_everything() {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/mysql_login");
-    let entries = std::fs::read_dir(corpus).expect("the corpus is part of the repository");
-    let seen = sights(entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()));
+    let seen = sights(corpus("mysql_login"));
     assert!(seen.values().all(|&times| times > 0), "{seen:?}");
 }
 

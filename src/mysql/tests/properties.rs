@@ -1,10 +1,9 @@
 //! What holds for any statement.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::entropy::corpus;
 use crate::mysql::lexer::{Lexer, Token, TokenKind};
 use crate::mysql::{Dialect, Kind, OwnWrites, State, Target, classify, fuzzing};
 
@@ -220,10 +219,7 @@ proptest! {
 
 #[test]
 fn the_fuzzers_corpus_passes() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/sql");
-    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
-    assert!(!files.is_empty());
-    for file in files {
-        fuzzing::check_sql(&std::fs::read(file.unwrap().path()).unwrap());
+    for data in corpus("sql") {
+        fuzzing::check_sql(&data);
     }
 }

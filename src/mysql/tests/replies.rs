@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::generate::{Generated, replies};
+use crate::entropy::corpus;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Reply;
-use crate::mysql::fuzzing::{check_reply, follow};
+use crate::mysql::fuzzing::{check_framing, check_reply, follow};
 use crate::mysql::packet::{HEADER_BYTES, Header, PAYLOAD_BYTES_MAX};
 use crate::mysql::reply::{Event, Prepared, ReplyTracker, Violation};
 
@@ -305,35 +306,18 @@ fn a_replication_stream_goes_on_until_it_says_otherwise() {
 
 #[test]
 fn the_corpora_of_the_fuzzers_still_hold() {
-    use crate::mysql::fuzzing::check_framing;
-    type Target = (&'static str, fn(&[u8]));
-    let targets: [Target; 2] = [
-        ("mysql_framing", check_framing),
-        ("mysql_reply", check_reply),
-    ];
-    for (target, check) in targets {
-        let corpus = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-        let mut replayed = 0;
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            check(&std::fs::read(entry.unwrap().path()).unwrap());
-            replayed += 1;
-        }
-        assert!(replayed > 0, "an empty corpus proves nothing");
+    for data in corpus("mysql_framing") {
+        check_framing(&data);
+    }
+    for data in corpus("mysql_reply") {
+        check_reply(&data);
     }
 }
 
 /// A file of a target's corpus, with a few bytes changed.
 pub(super) fn nearly(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    let corpus = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let entries = std::fs::read_dir(corpus).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let files: Vec<_> = files
-        .iter()
-        .map(|file| std::fs::read(file).unwrap())
-        .collect();
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
-    (proptest::sample::select(files), changes).prop_map(|(mut data, changes)| {
+    (proptest::sample::select(corpus(target)), changes).prop_map(|(mut data, changes)| {
         for (place, byte) in changes {
             let place = place.index(data.len());
             data[place] = byte;

@@ -2,22 +2,17 @@
 
 use proptest::prelude::*;
 
+use crate::entropy::corpus;
 use crate::tls::fuzzing::{check_client_hello, check_session};
-
-fn each(target: &str, check: fn(&[u8])) {
-    let directory = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let mut inputs = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        check(&std::fs::read(entry.unwrap().path()).unwrap());
-        inputs += 1;
-    }
-    assert!(inputs > 0, "the corpus of {target} is gone");
-}
 
 #[test]
 fn what_has_been_found_before_stays_found() {
-    each("tls_client_hello", check_client_hello);
-    each("tls_session", check_session);
+    corpus("tls_client_hello")
+        .iter()
+        .for_each(|data| check_client_hello(data));
+    corpus("tls_session")
+        .iter()
+        .for_each(|data| check_session(data));
 }
 
 proptest! {

@@ -18,7 +18,7 @@ pub use world::{Outcome, drive, drive_tls};
 #[cfg(test)]
 mod tests {
     use super::{Outcome, drive, drive_tls};
-    use crate::entropy::noise;
+    use crate::entropy::{corpus, noise};
     use crate::telemetry::{HandshakeFailure, Reason};
 
     /// What so many runs come to.
@@ -114,19 +114,11 @@ mod tests {
 
     #[test]
     fn the_corpora_of_the_fuzzer_still_hold() {
-        replay("relay", drive);
-        replay("relay_tls", drive_tls);
-    }
-
-    fn replay(target: &str, drive: fn(&[u8]) -> Outcome) {
-        let corpus = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-        let entries = std::fs::read_dir(corpus).expect("the corpus is part of the repository");
-        let mut replayed = 0;
-        for entry in entries {
-            let path = entry.expect("a readable directory").path();
-            drive(&std::fs::read(&path).expect("a readable file"));
-            replayed += 1;
+        for data in corpus("relay") {
+            drive(&data);
         }
-        assert!(replayed > 0, "an empty corpus proves nothing");
+        for data in corpus("relay_tls") {
+            drive_tls(&data);
+        }
     }
 }
