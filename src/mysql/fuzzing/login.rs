@@ -584,8 +584,8 @@ impl Client {
         if !(self.wants_tls && greeting.capabilities.contains(Capabilities::SSL)) {
             return Some(bytes);
         }
-        let upgraded = upgrade(bytes)?;
-        self.behind_tls = Some(upgraded.response);
+        let upgraded = upgrade(bytes.into())?;
+        self.behind_tls = Some(upgraded.response.to_vec());
         Some(upgraded.request)
     }
 
