@@ -104,10 +104,8 @@ pub(crate) trait Kernel {
     /// Connects. `address` need not outlive the call.
     fn connect(&mut self, socket: Fd, address: &SockAddr, token: Token);
 
-    /// Receives into buffers of the pool, in one or several completions, at most
-    /// [`RECEIVE_CAP_BYTES`](crate::limits::RECEIVE_CAP_BYTES) and one buffer in all.
-    /// `expect_data`: whether an immediate try is likely to find some.
-    fn receive(&mut self, socket: Fd, expect_data: bool, token: Token);
+    /// Receives into buffers of the pool.
+    fn receive(&mut self, socket: Fd, how: Receiving, token: Token);
 
     /// Sends all of a chunk; fewer bytes only on an error or a cancellation.
     fn send(&mut self, socket: Fd, chunk: Chunk, token: Token);
@@ -221,6 +219,26 @@ pub(crate) trait Kernel {
 
     /// Empties the eventfd that wakes this worker.
     fn drain_wake(&mut self);
+}
+
+/// How to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receiving {
+    /// Whether an immediate try is likely to find something.
+    pub(crate) expect_data: bool,
+    /// Whether it is over with the first bytes that come. Otherwise it goes on, in one or several
+    /// completions, up to [`RECEIVE_CAP_BYTES`](crate::limits::RECEIVE_CAP_BYTES) and one buffer in
+    /// all; but what goes on does not learn of a reset that came in the same moment as the bytes
+    /// before it (Linux 6.18).
+    pub(crate) once: bool,
+}
+
+impl Receiving {
+    /// What is there already and what follows.
+    pub(crate) const AT_ONCE: Self = Self {
+        expect_data: true,
+        once: false,
+    };
 }
 
 /// What a server's socket is held to; see tcp(7).

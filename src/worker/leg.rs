@@ -3,7 +3,7 @@
 
 use super::close::peer_error;
 use super::event_loop::Worker;
-use super::kernel::{Chunk, Completion, Interest, Kernel};
+use super::kernel::{Chunk, Completion, Interest, Kernel, Receiving};
 use super::session::{CLIENT, IN, OUT, Receive, SERVER, Sink, Source, Stage, direction_of};
 use super::tls::Ended;
 use super::token::Op;
@@ -22,8 +22,14 @@ impl<K: Kernel> Worker<K> {
         }
         peer.intake.receive = Receive::Armed;
         let socket = peer.socket;
+        let session = &self.sessions[slot];
+        let how = Receiving {
+            expect_data,
+            // Whoever leaves in the middle of it gives its place to another at once.
+            once: session.stage == Stage::Handshake || session.is_shaking_hands(leg),
+        };
         let token = self.launch(Op::Receive, leg, slot);
-        self.kernel.receive(socket, expect_data, token);
+        self.kernel.receive(socket, how, token);
     }
 
     /// Stops the receive in flight, if there is one. What it has brought already still comes.

@@ -15,7 +15,9 @@ use socket2::SockAddr;
 
 use super::Features;
 use super::buffers::Buffers;
-use super::kernel::{BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Tuning};
+use super::kernel::{
+    BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Receiving, Tuning,
+};
 use super::pipes::Pipes;
 use super::token::Token;
 use crate::limits::{
@@ -295,10 +297,10 @@ impl Kernel for Uring {
         );
     }
 
-    fn receive(&mut self, socket: Fd, expect_data: bool, token: Token) {
-        let capped = self.features.capped_multishot;
+    fn receive(&mut self, socket: Fd, how: Receiving, token: Token) {
+        let capped = self.features.capped_multishot && !how.once;
         let mut ioprio = if capped { MULTISHOT } else { 0 };
-        if !expect_data {
+        if !how.expect_data {
             ioprio |= POLL_FIRST;
         }
         let mut entry = opcode::Recv::new(types::Fd(socket.0), std::ptr::null_mut(), 0)
@@ -579,7 +581,7 @@ pub(super) mod probing {
         let payload = vec![0_u8; 2 * RECEIVE_CAP_BYTES as usize];
         let written = writer.write(&payload)?;
         let fd = Fd(reader.as_raw_fd());
-        uring.receive(fd, true, Token::new(Op::Receive, 0, 0, 0));
+        uring.receive(fd, Receiving::AT_ONCE, Token::new(Op::Receive, 0, 0, 0));
         let mut completions = Vec::new();
         uring.turn(Some(RING_DRAIN), &mut completions)?;
         let received: i64 = completions.iter().map(|c| i64::from(c.result.max(0))).sum();
@@ -745,7 +747,7 @@ mod tests {
         }
         let arm = |ring: &mut Uring, slot: usize| {
             let fd = Fd(ours[slot].as_raw_fd());
-            ring.receive(fd, true, token(Op::Receive, slot));
+            ring.receive(fd, Receiving::AT_ONCE, token(Op::Receive, slot));
         };
         (0..count).for_each(|slot| arm(&mut ring, slot));
         let (mut starved, mut bytes) = (0, 0);
@@ -780,7 +782,11 @@ mod tests {
             .write(&vec![7; 4 * RECEIVE_CAP_BYTES as usize])
             .unwrap();
         assert!(written > RECEIVE_CAP_BYTES as usize);
-        ring.receive(Fd(ours[0].as_raw_fd()), true, token(Op::Receive, 0));
+        ring.receive(
+            Fd(ours[0].as_raw_fd()),
+            Receiving::AT_ONCE,
+            token(Op::Receive, 0),
+        );
         let received: i32 = collect(&mut ring, 1).iter().map(|c| c.result).sum();
         assert!((1..=(RECEIVE_CAP_BYTES + BUFFER_BYTES) as i32).contains(&received));
     }
@@ -790,7 +796,11 @@ mod tests {
         let (ours, mut theirs) = pairs(3);
         let mut ring = ring(64, 256);
         for (slot, socket) in ours.iter().enumerate() {
-            ring.receive(Fd(socket.as_raw_fd()), false, token(Op::Receive, slot));
+            let later = Receiving {
+                expect_data: false,
+                ..Receiving::AT_ONCE
+            };
+            ring.receive(Fd(socket.as_raw_fd()), later, token(Op::Receive, slot));
         }
         let mut none = Vec::new();
         ring.turn(Some(Duration::ZERO), &mut none).unwrap();

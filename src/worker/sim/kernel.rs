@@ -13,7 +13,7 @@ use super::tls::{Dialect, TlsPeer};
 use crate::entropy::Entropy;
 use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES, WIDE_BUFFER_BYTES};
 use crate::worker::kernel::{
-    BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Tuning,
+    BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Receiving, Tuning,
 };
 use crate::worker::token::{Op, Token};
 
@@ -30,7 +30,7 @@ const HANDSHAKE_ROOM: u64 = 8 * 1024;
 enum Request {
     Accept { multishot: bool },
     Connect,
-    Receive { left: u32 },
+    Receive { left: u32, once: bool },
     Send { chunk: Chunk, sent: usize },
     Poll { interest: Interest, told: i32 },
 }
@@ -263,8 +263,9 @@ impl<'a> SimKernel<'a> {
                     None
                 }
             },
-            Request::Receive { left } => {
-                let goes_on = self.step_receive(operation.fd, left, token, out);
+            Request::Receive { left, once } => {
+                let (fd, once) = (operation.fd, *once);
+                let goes_on = self.step_receive(fd, left, once, token, out);
                 goes_on.then_some(operation)
             }
             Request::Send { chunk, sent } => {
@@ -326,6 +327,7 @@ impl<'a> SimKernel<'a> {
         &mut self,
         fd: Fd,
         left: &mut u32,
+        once: bool,
         token: Token,
         out: &mut Vec<Completion>,
     ) -> bool {
@@ -360,7 +362,7 @@ impl<'a> SimKernel<'a> {
         let socket = self.sockets.get_mut(&fd.0).expect("checked above");
         socket.take(&mut self.memory[usize::from(buffer.0)][..len]);
         *left -= len as u32;
-        let more = *left > 0 && surprise != 58;
+        let more = !once && *left > 0 && surprise != 58;
         out.push(Completion {
             more,
             buffer: Some(buffer),
@@ -444,14 +446,12 @@ impl Kernel for SimKernel<'_> {
         self.queue(Request::Connect, socket, token);
     }
 
-    fn receive(&mut self, socket: Fd, _: bool, token: Token) {
-        self.queue(
-            Request::Receive {
-                left: RECEIVE_CAP_BYTES,
-            },
-            socket,
-            token,
-        );
+    fn receive(&mut self, socket: Fd, how: Receiving, token: Token) {
+        let request = Request::Receive {
+            left: RECEIVE_CAP_BYTES,
+            once: how.once,
+        };
+        self.queue(request, socket, token);
     }
 
     fn send(&mut self, socket: Fd, chunk: Chunk, token: Token) {
