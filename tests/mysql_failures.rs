@@ -80,9 +80,25 @@ fn an_account_of_the_configuration_gets_a_replica_again() {
     assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");
     pair.replica.kill();
     assert_eq!(client.row("SELECT @a, @@server_id"), "7 1");
+    // What is done while there is no replica is repeated there, too.
+    client.run(&["USE information_schema", "USE mysql", "USE shop"]);
+    client.run(&["SET time_zone = '+07:00'", "SET @b = 8", "SET @b = @b + 1"]);
     pair.replica.start_again();
     until("it reads there again", || client.reads_at() == REPLICA);
-    assert_eq!(client.row("SELECT @a, @@server_id"), "7 2");
+    assert_eq!(
+        client.row("SELECT @a, @b, @@session.time_zone, DATABASE(), @@server_id"),
+        "7 9 +07:00 shop 2"
+    );
+    // A reset session has no more than the schema that it was in.
+    client.run(&["USE information_schema", "USE shop"]);
+    client.reset();
+    pair.replica.kill();
+    pair.replica.start_again();
+    until("it reads there again", || client.reads_at() == REPLICA);
+    assert_eq!(
+        client.row("SELECT @a, @@session.time_zone, DATABASE(), @@server_id"),
+        "NULL SYSTEM shop 2"
+    );
 }
 
 #[test]

@@ -339,6 +339,10 @@ fn questions_about_the_last_statement_go_where_it_ran() {
     assert_eq!(warnings[0][1].as_deref(), Some("1292"), "the replica's");
     assert_eq!(client.row("SELECT @@warning_count"), "1");
     client.run(&["SELECT SQL_CALC_FOUND_ROWS a FROM news LIMIT 1"]);
+    client.command(commands::PING, &[]);
+    client.done().unwrap();
+    client.run(&["SET @between = 1"]);
+    client.prepare("SELECT 2");
     assert_eq!(client.row("SELECT FOUND_ROWS()"), "3");
     assert_eq!(client.error("SELECT nothing").0, 1054);
     assert_eq!(line(&client.rows("SHOW ERRORS")[0][1..2]), "1054");
@@ -416,6 +420,55 @@ fn prepared_statements_run_where_their_text_belongs() {
     assert!(matches!(gone, Err(SqlError::Server(1243, ..))), "{gone:?}");
     assert_eq!(client.reads_at(), REPLICA);
     assert!(client.try_prepare("SELECT nothing FROM prepared").is_err());
+}
+
+#[test]
+fn a_prepared_statement_reads_the_schema_in_which_it_was_prepared() {
+    let pair = Pair::shared();
+    pair.primary
+        .sql("CREATE DATABASE IF NOT EXISTS branch; DROP TABLE IF EXISTS branch.place");
+    pair.table("place", "name TEXT");
+    pair.primary.sql(
+        "INSERT INTO shop.place VALUES ('shop'); CREATE TABLE branch.place (name TEXT); \
+         INSERT INTO branch.place VALUES ('branch')",
+    );
+    pair.replicate();
+    let balancer = pair.balancer();
+    let mut client = SqlClient::connect(balancer.address());
+    let text = "SELECT name, @@server_id FROM place";
+    let here = client.prepare(text);
+    client.run(&["USE branch"]);
+    let there = client.prepare(text);
+    let execute = |client: &mut SqlClient, statement| {
+        line(&client.execute(statement, &[], false).unwrap()[0])
+    };
+    // It has never run at the replica, where it would be prepared in the schema of today.
+    assert_eq!(execute(&mut client, here), "shop 1");
+    assert_eq!(execute(&mut client, there), "branch 2");
+    // That one has.
+    client.run(&["USE shop"]);
+    assert_eq!(execute(&mut client, there), "branch 2");
+    client.run(&["USE branch"]);
+    client.reset();
+    assert_eq!(client.row(text), "branch 2");
+}
+
+#[test]
+fn what_is_only_prepared_does_nothing_to_the_session() {
+    let pair = Pair::shared();
+    let balancer = pair.balancer();
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["CREATE TEMPORARY TABLE only_here AS SELECT 7 AS a"]);
+    client.prepare("DROP TEMPORARY TABLE only_here");
+    assert_eq!(client.row("SELECT a, @@server_id FROM only_here"), "7 1");
+    client.reset();
+    let set = client.prepare("SET time_zone = '+07:00'");
+    assert_eq!(client.reads_at(), REPLICA);
+    client.execute(set, &[], false).unwrap();
+    assert_eq!(
+        client.row("SELECT @@session.time_zone, @@server_id"),
+        "+07:00 2"
+    );
 }
 
 #[test]
