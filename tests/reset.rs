@@ -56,6 +56,27 @@ fn a_reset_in_the_same_moment_as_a_question_ends_the_session_when_it_is_answered
 }
 
 #[test]
+fn a_reset_in_the_same_moment_as_a_question_is_noticed_when_nobody_answers() {
+    let server = Server::listen();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    let silent: Vec<_> = (0..100)
+        .map(|_| {
+            let (client, accepted) = balancer.session_at(&server);
+            client.send("anybody there?");
+            client.reset();
+            accepted
+        })
+        .collect();
+    for accepted in silent {
+        assert_eq!(
+            accepted.receive_rest(),
+            (b"anybody there?".to_vec(), End::Reset)
+        );
+    }
+    balancer.wait_closed("client", "reset", 100);
+}
+
+#[test]
 fn an_idle_connection_that_is_reset_resets_the_other_side() {
     let server = Server::listen();
     let balancer = Balancer::start(&Config::to([server.address()]));

@@ -129,6 +129,7 @@ impl<K: Kernel> Worker<K> {
             session.tuned = true;
             self.kernel
                 .tune(session.legs[SERVER].socket, &session.route.tuning);
+            self.look_for_resets(slot);
         }
         if self.watch_at_ms(slot) <= now_ms {
             self.watch_for_hangup(slot);
@@ -146,6 +147,18 @@ impl<K: Kernel> Worker<K> {
             return self.end(slot, Who::Ringway, reason);
         }
         self.reschedule(slot);
+    }
+
+    /// Reads anew from a peer that has spoken and was told nothing. A reset that came in the same
+    /// moment as its bytes is known to nobody (see [`Receiving`](super::kernel::Receiving)), and no
+    /// send will come upon it.
+    fn look_for_resets(&mut self, slot: u32) {
+        for leg in [CLIENT, SERVER] {
+            let peer = &self.sessions[slot].legs[leg];
+            if peer.intake.received > 0 && peer.outlet.sent == 0 {
+                self.cancel_receive(slot, leg);
+            }
+        }
     }
 
     /// A slow reader makes progress that no completion tells of: while bytes are on their way,
