@@ -9,8 +9,8 @@ use nix::sys::signal::Signal;
 
 use self::support::sql_client::{commands, line};
 use self::support::{
-    Balancer, Login, MariaDb, Metrics, PRIMARY, Pair, REPLICA, SqlClient, SqlError, eventually,
-    quickly, until,
+    Balancer, Config, Login, MariaDb, Metrics, PRIMARY, Pair, REPLICA, Rogue, SqlClient, SqlError,
+    eventually, quickly, until,
 };
 
 /// What is far below any timeout, and far above what an answer takes.
@@ -372,6 +372,28 @@ fn errors_of_a_server_that_is_overloaded_or_contended_are_passed_on() {
     until("there is room again", || {
         Login::default().connect(balancer.address()).is_ok()
     });
+}
+
+/// A server that has had enough of the balancer's address says so in place of a greeting.
+#[test]
+fn that_a_server_has_blocked_the_balancer_is_told_to_its_clients_in_the_servers_words() {
+    let words = "Host '127.0.0.1' is blocked because of many connection errors";
+    let greeting = [b"\xff\x69\x04", words.as_bytes()].concat();
+    let blocked = Rogue::default().greeting(&greeting).start();
+    let pair = pair();
+    let config = Config::mysql(blocked.address, pair.replica.address());
+    let balancer = Balancer::start(&config);
+    for _ in 0..10 {
+        let refused = quickly(AT_ONCE, || Login::default().connect(balancer.address()));
+        let Err(SqlError::Server(1129, _, told)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(told, words);
+    }
+    // As soon as somebody has flushed its hosts.
+    blocked.becomes(Rogue::default());
+    let mut client = SqlClient::connect(balancer.address());
+    client.run(&["INSERT INTO t VALUES (1, '')"]);
 }
 
 #[test]

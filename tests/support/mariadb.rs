@@ -4,7 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,9 +19,13 @@ use super::ports::Port;
 use super::sql_client::SqlClient;
 use super::wait::until;
 
-/// The servers of a pair, as `@@server_id` tells them.
+/// The servers of a pair, and the third of a trio, as `@@server_id` tells them.
 pub(crate) const PRIMARY: &str = "1";
 pub(crate) const REPLICA: &str = "2";
+pub(crate) const SECOND_REPLICA: &str = "3";
+
+/// What a replica is started with.
+const READ_ONLY: &str = "--read-only=1";
 
 /// What is in every server's data directory from the beginning: `app` with the password `secret`
 /// may do everything, `repl` may replicate, and there is a database `shop`.
@@ -50,6 +56,15 @@ pub(crate) struct Pair {
     pub(crate) replica: MariaDb,
 }
 
+/// A pair and one more replica, 3.
+#[derive(Debug)]
+pub(crate) struct Trio {
+    /// The primary and the first replica.
+    pub(crate) pair: Pair,
+    /// Follows the same primary.
+    pub(crate) second_replica: MariaDb,
+}
+
 impl MariaDb {
     /// Starts a server with this `server_id` and these further options, and waits for it.
     #[track_caller]
@@ -62,20 +77,35 @@ impl MariaDb {
     /// A primary and its replica, both with these further options.
     #[track_caller]
     pub(crate) fn pair(options: &[&str]) -> Pair {
-        let log = ["--log-bin=bin", "--gtid-strict-mode=1"];
-        let of_primary = [&log, options].concat();
-        let of_replica = [&of_primary[..], &["--read-only=1"]].concat();
-        let primary = Self::spawn(1, &of_primary);
-        let replica = Self::spawn(2, &of_replica);
+        let primary = Self::spawn_one_of_several(1, options);
+        let replica = Self::spawn_one_of_several(2, &[options, &[READ_ONLY]].concat());
         primary.wait_until_it_answers();
-        replica.wait_until_it_answers();
-        replica.sql(&format!(
+        replica.follow(&primary);
+        Pair { primary, replica }
+    }
+
+    fn spawn_one_of_several(server_id: u32, options: &[&str]) -> Self {
+        let log = ["--log-bin=bin", "--gtid-strict-mode=1"];
+        Self::spawn(server_id, &[&log, options].concat())
+    }
+
+    /// Becomes a replica of this primary as soon as it answers.
+    fn follow(&self, primary: &Self) {
+        self.wait_until_it_answers();
+        self.sql(&format!(
             "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='repl',
              MASTER_PASSWORD='repl', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1;
              START SLAVE",
             primary.address().port()
         ));
-        Pair { primary, replica }
+    }
+
+    /// Waits until it has everything that its primary has.
+    #[track_caller]
+    fn catch_up_with(&self, primary: &Self) {
+        let position = primary.sql("SELECT @@gtid_binlog_pos");
+        let wait = format!("SELECT MASTER_GTID_WAIT('{}', 20)", position.trim());
+        assert_eq!(self.sql(&wait), "0\n", "the replica follows");
     }
 
     fn spawn(server_id: u32, options: &[&str]) -> Self {
@@ -98,12 +128,19 @@ impl MariaDb {
             "--max-allowed-packet=64M".to_owned(),
         ];
         words.extend(options.iter().map(|option| (*option).to_owned()));
-        Self {
+        let server = Self {
             child: run_server(&words),
             directory,
             port,
             words,
-        }
+        };
+        server.end_with_this_program();
+        server
+    }
+
+    /// For those that the tests of a program share.
+    fn end_with_this_program(&self) {
+        janitor::after_this_program(self.child.id(), self.directory.path());
     }
 
     fn wait_until_it_answers(&self) {
@@ -139,6 +176,7 @@ impl MariaDb {
     #[track_caller]
     pub(crate) fn start_again(&mut self) {
         self.child = run_server(&self.words);
+        self.end_with_this_program();
         self.wait_until_it_answers();
     }
 
@@ -224,25 +262,13 @@ impl Pair {
 
     fn of_this_program() -> &'static RwLock<Self> {
         static PAIR: OnceLock<RwLock<Pair>> = OnceLock::new();
-        PAIR.get_or_init(|| {
-            let pair = MariaDb::pair(&[]);
-            pair.end_with_this_program();
-            RwLock::new(pair)
-        })
-    }
-
-    fn end_with_this_program(&self) {
-        for server in [&self.primary, &self.replica] {
-            janitor::after_this_program(server.child.id(), server.directory.path());
-        }
+        PAIR.get_or_init(|| RwLock::new(MariaDb::pair(&[])))
     }
 
     /// Waits until the replica has everything that the primary has.
     #[track_caller]
     pub(crate) fn replicate(&self) {
-        let position = self.primary.sql("SELECT @@gtid_binlog_pos");
-        let wait = format!("SELECT MASTER_GTID_WAIT('{}', 20)", position.trim());
-        assert_eq!(self.replica.sql(&wait), "0\n", "the replica follows");
+        self.replica.catch_up_with(&self.primary);
     }
 
     /// Holds the replication back: the replica stays as it is until it is told otherwise.
@@ -257,6 +283,57 @@ impl Pair {
     pub(crate) fn release_replication(&self) {
         self.replica.sql("START SLAVE SQL_THREAD");
         self.replicate();
+    }
+}
+
+impl Trio {
+    /// The trio of the tests of one program, which take turns; each leaves it as it was.
+    #[track_caller]
+    pub(crate) fn in_turn() -> MutexGuard<'static, Self> {
+        static TRIO: OnceLock<Mutex<Trio>> = OnceLock::new();
+        let trio = TRIO.get_or_init(|| {
+            let second_replica = MariaDb::spawn_one_of_several(3, &[READ_ONLY]);
+            let pair = MariaDb::pair(&[]);
+            second_replica.follow(&pair.primary);
+            Mutex::new(Self {
+                pair,
+                second_replica,
+            })
+        });
+        trio.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mysql listener before the three.
+    pub(crate) fn config(&self) -> Config {
+        self.and_second_replica(self.pair.config())
+    }
+
+    /// A mysql listener before the pair, and the third.
+    pub(crate) fn and_second_replica(&self, config: Config) -> Config {
+        let config = config.and_server(self.second_replica.address());
+        config.server(2, "role = \"replica\"")
+    }
+
+    /// Its servers.
+    pub(crate) fn servers(&self) -> [&MariaDb; 3] {
+        [&self.pair.primary, &self.pair.replica, &self.second_replica]
+    }
+
+    /// The replica that names itself so.
+    pub(crate) fn replica_mut(&mut self, server_id: &str) -> &mut MariaDb {
+        match server_id {
+            REPLICA => &mut self.pair.replica,
+            SECOND_REPLICA => &mut self.second_replica,
+            other => panic!("{other} is no replica"),
+        }
+    }
+
+    /// Waits until both replicas have everything that the primary has.
+    #[track_caller]
+    pub(crate) fn replicate(&self) {
+        for replica in [&self.pair.replica, &self.second_replica] {
+            replica.catch_up_with(&self.pair.primary);
+        }
     }
 }
 

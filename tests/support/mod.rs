@@ -39,7 +39,7 @@ pub(crate) use self::clients::Client;
 pub(crate) use self::config::Config;
 pub(crate) use self::http::get as http_get;
 pub(crate) use self::mariadb::{
-    MariaDb, PRIMARY, Pair, REPLICA, mariadb, mariadb_as_demo, refused, said,
+    MariaDb, PRIMARY, Pair, REPLICA, SECOND_REPLICA, Trio, mariadb, mariadb_as_demo, refused, said,
 };
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::mysql9::{Mysql9, Mysql9Pair, mariadb11, mysql9};
@@ -53,5 +53,5 @@ pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
 pub(crate) use self::tls::{SITE, Sealer, TlsEnd, TlsPeer, server_config, tls12, tls12_rsa, tls13};
-pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_code, curl_with};
+pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_code, curl_with, sysbench};
 pub(crate) use self::wait::{DEADLINE, eventually, lines, quickly, until};

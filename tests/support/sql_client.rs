@@ -2,11 +2,12 @@
 //! numbers of packets, the form of replies. It shares no code with what it tests.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
+use socket2::{Domain, Socket, Type};
 
 use super::wait::DEADLINE;
 
@@ -164,7 +165,23 @@ impl Login {
 
     /// Connects and logs in.
     pub(crate) fn connect(&self, address: SocketAddr) -> Result<SqlClient, SqlError> {
-        let mut client = SqlClient::greeted(address)?;
+        self.log_in(SqlClient::greeted(address)?)
+    }
+
+    /// The same from one of this machine's own addresses.
+    pub(crate) fn connect_from(
+        &self,
+        source: Ipv4Addr,
+        address: SocketAddr,
+    ) -> Result<SqlClient, SqlError> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        let connected = socket.connect_timeout(&address.into(), DEADLINE);
+        connected.map_err(|_| SqlError::Lost)?;
+        self.log_in(SqlClient::greeted_over(socket.into())?)
+    }
+
+    fn log_in(&self, mut client: SqlClient) -> Result<SqlClient, SqlError> {
         let packet = self.response(client.scramble());
         client.write(&packet);
         client.authenticate(self.plugin, &self.password)?;
@@ -208,6 +225,10 @@ impl SqlClient {
     /// Connects and reads the greeting.
     pub(crate) fn greeted(address: SocketAddr) -> Result<Self, SqlError> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|_| SqlError::Lost)?;
+        Self::greeted_over(stream)
+    }
+
+    fn greeted_over(stream: TcpStream) -> Result<Self, SqlError> {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();

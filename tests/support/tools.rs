@@ -1,4 +1,5 @@
-//! Other people's programs that tests use: nginx as web servers, wrk as their clients, curl.
+//! Other people's programs that tests use: nginx as web servers, wrk as their clients, curl,
+//! sysbench.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -259,6 +260,22 @@ fn run_curl(arguments: &[&str], url: &str) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| missing("curl", &error))
+}
+
+/// What sysbench's script `oltp_read_write` reports, as `app` in `shop`.
+#[track_caller]
+pub(crate) fn sysbench(address: SocketAddr, words: &[&str]) -> String {
+    let output = Command::new("sysbench")
+        .args(["oltp_read_write", "--mysql-host=127.0.0.1"])
+        .args(["--mysql-user=app", "--mysql-password=secret"])
+        .args(["--mysql-db=shop", "--tables=1", "--table-size=1000"])
+        .arg(format!("--mysql-port={}", address.port()))
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| missing("sysbench", &error));
+    assert!(output.status.success(), "sysbench: {}", text(&output));
+    text(&output)
 }
 
 pub(super) fn text(output: &Output) -> String {
