@@ -3,17 +3,13 @@
 
 mod support;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use self::support::sql_client::{commands, flags, line};
 use self::support::{
-    Balancer, Config, Login, Mysql9Pair, PRIMARY, REPLICA, SqlClient, eventually, mariadb, mysql9,
-    quickly, until,
+    Balancer, Config, Login, Mysql9Pair, PRIMARY, PasswordFile, REPLICA, SqlClient, eventually,
+    mariadb, mysql9, quickly, until,
 };
 
 /// The account that both servers know by heart, once it has logged in at each.
@@ -37,7 +33,7 @@ fn balancer(pair: &Mysql9Pair) -> Balancer {
 #[track_caller]
 fn warm_up(pair: &Mysql9Pair) {
     for server in [&pair.primary, &pair.replica] {
-        said(&mysql9(server.address(), APP, &[], "DO 1"));
+        server.make_known(APP.0, APP.1);
     }
 }
 
@@ -142,12 +138,8 @@ fn an_account_of_the_configuration_reads_at_a_replica_that_has_never_seen_it() {
     pair.primary
         .sql("CREATE USER known@'%' IDENTIFIED BY 'known'; GRANT ALL ON shop.* TO known@'%'");
     pair.replicate();
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("password");
-    fs::write(&file, "known\n").unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    let secret = format!("password_file = \"{}\"", file.display());
-    let balancer = Balancer::start(&config(&pair).mysql_user("known", &secret));
+    let secret = PasswordFile::new("known");
+    let balancer = Balancer::start(&config(&pair).mysql_user("known", &secret.line()));
     let known = ("known", "known");
     for _ in 0..2 {
         assert_eq!(reads_of(&balancer, known), REPLICA);

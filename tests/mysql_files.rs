@@ -4,74 +4,22 @@ mod support;
 
 use std::io::Write;
 
+use self::support::rules::{self, allowing_files, asked_for, offering_files};
 use self::support::sql_client::{flags, status};
-use self::support::{Balancer, Login, MariaDb, Pair, REPLICA, SqlClient, SqlError, until};
+use self::support::{Login, MariaDb, Pair, REPLICA, SqlClient, SqlError, until};
 
 const LOAD: &str = "LOAD DATA LOCAL INFILE 'numbers' INTO TABLE loaded";
 
-/// The servers allow it, and ringway does.
-fn allowing(pair: &Pair) -> Balancer {
-    for server in [&pair.primary, &pair.replica] {
-        server.sql("SET GLOBAL local_infile = ON");
-    }
-    Balancer::start(&pair.config().pool_mysql("local_infile = true"))
-}
-
-/// A client that offers its files.
-#[track_caller]
-fn offering(balancer: &Balancer) -> SqlClient {
-    let files = Login::default().flag(flags::LOCAL_FILES);
-    files.connect(balancer.address()).unwrap()
-}
-
-/// The statement has been sent: the file is asked for.
-#[track_caller]
-fn asked_for(client: &mut SqlClient, name: &str) {
-    let request = client.read_or_error().unwrap();
-    assert_eq!(request, [b"\xFB", name.as_bytes()].concat());
-}
-
 #[test]
 fn files_of_clients_are_denied_and_allowed() {
-    let pair = Pair::shared();
-    pair.table("loaded", "a INT");
-    let allowing = allowing(&pair);
-    {
-        let balancer = pair.balancer();
-        let mut client = offering(&balancer);
-        let (code, message) = client.error(LOAD);
-        assert_eq!(code, 1148);
-        assert!(message.contains("local_infile"), "{message}");
-        assert_eq!(client.reads_at(), REPLICA);
-    }
-    let mut client = offering(&allowing);
-    client.send(LOAD);
-    asked_for(&mut client, "numbers");
-    client.write(b"1\n2\n");
-    client.write(b"3\n");
-    client.write(b"");
-    client.done().unwrap();
-    // The same with no bytes at all.
-    client.send(LOAD);
-    asked_for(&mut client, "numbers");
-    client.write(b"");
-    client.done().unwrap();
-    pair.replicate();
-    assert_eq!(
-        client.row("SELECT COUNT(*), SUM(a), @@server_id FROM loaded"),
-        "3 6 2"
-    );
-    // Who has not offered it is refused by the server.
-    let mut plain = SqlClient::connect(allowing.address());
-    let direct = pair.primary.client().error(LOAD);
-    assert_eq!(plain.error(LOAD), direct);
+    rules::files_of_clients_are_denied_and_allowed(&*Pair::shared());
 }
 
 #[test]
 fn each_of_several_statements_in_one_asks_for_its_file() {
     let pair = Pair::shared();
     pair.table("several", "a INT");
-    let balancer = allowing(&pair);
+    let balancer = allowing_files(&*pair);
     let load = |file: &str| format!("LOAD DATA LOCAL INFILE '{file}' INTO TABLE several");
     let all = format!(
         "DO 1; {}; {}; SELECT SUM(a) FROM several",
@@ -124,8 +72,8 @@ fn a_file_of_more_packets_than_there_are_numbers_comes_whole() {
     const PACKETS: usize = 700;
     let pair = Pair::shared();
     pair.table("loaded_long", "a INT");
-    let balancer = allowing(&pair);
-    let mut client = offering(&balancer);
+    let balancer = allowing_files(&*pair);
+    let mut client = offering_files(&*pair, &balancer);
     client.send(&LOAD.replace("loaded", "loaded_long"));
     asked_for(&mut client, "numbers");
     for number in 0..PACKETS {
@@ -143,12 +91,12 @@ fn a_file_of_more_packets_than_there_are_numbers_comes_whole() {
 fn a_primary_that_dies_in_the_middle_of_a_file_ends_the_session_and_no_other() {
     let mut pair = MariaDb::pair(&[]);
     pair.table("loaded", "a INT");
-    let balancer = allowing(&pair);
+    let balancer = allowing_files(&pair);
     let mut neighbour = SqlClient::connect(balancer.address());
     let mut clients = Vec::new();
     // Before its first byte, and in the middle of it; the third is in no hurry to stop.
     for said in [&b""[..], b"1\n2\n"] {
-        let mut client = offering(&balancer);
+        let mut client = offering_files(&pair, &balancer);
         client.send(LOAD);
         asked_for(&mut client, "numbers");
         if !said.is_empty() {
@@ -178,9 +126,9 @@ fn a_primary_that_dies_in_the_middle_of_a_file_ends_the_session_and_no_other() {
 fn a_client_that_leaves_in_the_middle_of_its_file_keeps_no_server_busy() {
     let pair = Pair::shared();
     pair.table("abandoned", "a INT");
-    let balancer = allowing(&pair);
+    let balancer = allowing_files(&*pair);
     for said in [&b""[..], b"\x02\0\0\x03", b"\x10\0\0\x03half of it"] {
-        let mut client = offering(&balancer);
+        let mut client = offering_files(&*pair, &balancer);
         client.send(&LOAD.replace("loaded", "abandoned"));
         asked_for(&mut client, "numbers");
         client.write(b"1\n2\n");

@@ -4,14 +4,15 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 
 use self::support::rogue::packet;
 use self::support::sql_client::commands;
-use self::support::{Balancer, Login, PRIMARY, Pair, REPLICA, SqlClient, SqlError, until};
+use self::support::{
+    Balancer, Login, PRIMARY, Pair, PasswordFile, REPLICA, SqlClient, SqlError, until,
+};
 
 /// A pair on which `clerk` may use `shop` and nothing else.
 fn clerk(pair: &Pair) -> Login {
@@ -279,15 +280,13 @@ fn a_password_is_seen_nowhere() {
     ));
     pair.replicate();
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("password");
-    fs::write(&file, PASSWORD).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let secret = PasswordFile::new(PASSWORD);
     let statements = directory.path().join("statements");
     let config = pair
         .config()
         .statement_log(statements.display())
         .log("level = \"debug\"")
-        .mysql_user("singer", &format!("password_file = {file:?}"));
+        .mysql_user("singer", &secret.line());
     let mut balancer = Balancer::start(&config);
     let mut client = Login::default()
         .user("singer", PASSWORD)

@@ -3,154 +3,18 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::support::sql_client::{commands, flags, line, status};
 use self::support::{
-    Balancer, Login, MariaDb, PRIMARY, Pair, REPLICA, SqlClient, SqlError, quickly, until,
+    Balancer, Login, PRIMARY, Pair, REPLICA, SqlClient, SqlError, quickly, rules, until,
 };
 
 #[test]
 fn every_statement_is_heard_by_the_servers_that_it_is_for() {
-    // What each is for: the primary, the replica, both, or nobody.
-    const STATEMENTS: &[(&str, &str)] = &[
-        ("r", "SELECT a FROM rules WHERE a = 5021"),
-        ("r", "(SELECT 1) UNION (SELECT 2)"),
-        ("r", "WITH c AS (SELECT 1) SELECT * FROM c"),
-        ("r", "VALUES (1), (2)"),
-        (
-            "r",
-            "SELECT SQL_NO_CACHE COUNT(*), MAX(a), CONCAT('x', a) FROM rules",
-        ),
-        ("r", "SELECT ';' AS `FOR UPDATE`, \"INTO\" -- INSERT"),
-        ("p", "SELECT * FROM rules FOR UPDATE"),
-        (
-            "p",
-            "SELECT * FROM (SELECT * FROM rules LOCK IN SHARE MODE) t",
-        ),
-        ("p", "SELECT 1 INTO @a"),
-        ("p", "SELECT @a := 1"),
-        ("p", "SELECT charge_card(5)"),
-        ("p", "SELECT shop.now()"),
-        (
-            "p",
-            "WITH c AS (SELECT 1) DELETE FROM rules WHERE a IN (SELECT * FROM c)",
-        ),
-        ("p", "SELECT LAST_INSERT_ID()"),
-        ("p", "SELECT @@identity"),
-        ("p", "SELECT CONNECTION_ID()"),
-        ("p", "SELECT GET_LOCK('rules', 0)"),
-        ("p", "SELECT IS_FREE_LOCK('rules')"),
-        ("p", "SELECT NEXT VALUE FOR numbers"),
-        ("p", "SELECT NEXTVAL(numbers)"),
-        ("p", "SELECT @@gtid_current_pos"),
-        ("p", "SELECT @@read_only"),
-        ("p", "SELECT @@global.max_connections"),
-        ("p", "SELECT COUNT(*) FROM information_schema.processlist"),
-        ("p", "SELECT COUNT(*) FROM mysql.user"),
-        ("r", "SELECT @@server_id, @@hostname"),
-        ("r", "SHOW TABLES"),
-        ("r", "SHOW CREATE TABLE rules"),
-        ("r", "SHOW SLAVE STATUS"),
-        ("p", "SHOW GLOBAL STATUS LIKE 'Uptime'"),
-        ("p", "SHOW VARIABLES LIKE 'port'"),
-        ("p", "SHOW PROCESSLIST"),
-        ("p", "SHOW MASTER STATUS"),
-        ("p", "SHOW BINARY LOGS"),
-        ("r", "EXPLAIN SELECT * FROM rules"),
-        ("r", "DESC rules"),
-        ("p", "EXPLAIN DELETE FROM rules"),
-        ("p", "ANALYZE SELECT * FROM rules"),
-        ("b", "SET NAMES utf8mb4"),
-        ("b", "SET @a = 5"),
-        (
-            "b",
-            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')",
-        ),
-        ("b", "USE shop"),
-        ("b", "PREPARE p FROM 'SELECT 1'"),
-        ("p", "SET @a = NOW()"),
-        ("p", "SET GLOBAL max_connections = 151"),
-        ("p", "SET sql_log_bin = 1"),
-        ("r", "START TRANSACTION READ ONLY"),
-        ("p", "START TRANSACTION"),
-        ("p", "BEGIN"),
-        ("p", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
-        ("p", "CREATE TEMPORARY TABLE rules_of_mine (a INT)"),
-        ("p", "LOCK TABLES rules READ"),
-        ("p", "XA START 'rules'"),
-        ("p", "CALL nothing()"),
-        ("p", "EXECUTE nothing"),
-        ("p", "DO 1"),
-        ("p", "KILL QUERY 4000000000"),
-        ("n", "LOAD DATA LOCAL INFILE '/dev/null' INTO TABLE rules"),
-        ("p", "INSERT INTO rules VALUES (1)"),
-        ("p", "REPLACE INTO rules VALUES (1)"),
-        ("p", "UPDATE rules SET a = 2"),
-        ("p", "DELETE FROM rules"),
-        ("p", "TRUNCATE TABLE rules"),
-        ("p", "CREATE TABLE IF NOT EXISTS rules (a INT)"),
-        ("p", "ANALYZE TABLE rules"),
-        ("p", "FLUSH TABLES"),
-        ("p", "SELECT 1; SELECT 2"),
-        ("p", "SELECT 1; DROP TABLE IF EXISTS nothing"),
-        ("p", "SELECT /*! 1 */"),
-        ("p", "SELECT /*M!100000 1 */"),
-        ("r", "SELECT /*! SQL_NO_CACHE */ 1"),
-        ("p", "SELECT 'open"),
-        ("p", "HANDLER rules OPEN"),
-        ("p", "/* route:primary */ SELECT 1"),
-        ("r", "/* route:replica */ SELECT @a"),
-        ("r", "/* route:replica */ SELECT shop.now()"),
-        ("p", "/* route:replica */ DELETE FROM rules"),
-        ("p", "/* route:replica */ SELECT 1 FOR UPDATE"),
-        (
-            "p",
-            "/* something else */ /* route:replica */ DELETE FROM rules",
-        ),
-        ("p", "any words at all"),
-    ];
     let pair = Pair::alone();
-    pair.table("rules", "a INT");
     pair.primary.sql("CREATE OR REPLACE SEQUENCE shop.numbers");
-    pair.replicate();
-    let balancer = pair.balancer();
-    let many = Login::default().flag(flags::MULTI_STATEMENTS);
-    let mut client = many.connect(balancer.address()).unwrap();
-    let log =
-        "SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log; SET GLOBAL general_log =";
-    let servers = [("p", &pair.primary), ("r", &pair.replica)];
-    for (_, server) in servers {
-        server.sql(&format!("{log} ON"));
-    }
-    for (index, (_, sql)) in STATEMENTS.iter().enumerate() {
-        // What comes before has no effect on what comes after.
-        client.reset();
-        // Most of these go well, and none has to.
-        let _ = client.ask(&format!("{sql} /* statement {index}. */"));
-    }
-    let mut heard: BTreeMap<usize, String> = BTreeMap::new();
-    for (name, server) in servers {
-        server.sql("SET GLOBAL general_log = OFF");
-        let said = "SELECT DISTINCT REGEXP_SUBSTR(argument, '(?<=statement )[0-9]+(?=[.])')
-            FROM mysql.general_log
-            WHERE user_host LIKE 'app%' AND argument LIKE '%/* statement %'";
-        for index in server.sql(said).lines() {
-            heard
-                .entry(index.parse().unwrap())
-                .or_default()
-                .push_str(name);
-        }
-    }
-    for (index, (expected, sql)) in STATEMENTS.iter().enumerate() {
-        let heard = match heard.get(&index).map(String::as_str) {
-            None => "n",
-            Some("pr") => "b",
-            Some(one) => one,
-        };
-        assert_eq!(heard, *expected, "{sql}");
-    }
+    rules::statements_are_heard_where_they_belong(&*pair, &[]);
 }
 
 #[test]
@@ -588,49 +452,7 @@ fn with_gtids_a_session_reads_the_replica_once_that_has_what_it_wrote() {
 
 #[test]
 fn statements_and_results_around_16_mib_come_whole() {
-    const FULL: usize = 0xFF_FFFF;
-    let pair = Pair::shared();
-    // Only the primary keeps them; neither the binary log nor a replica.
-    pair.primary
-        .sql("CREATE OR REPLACE TABLE shop.big (id INT PRIMARY KEY, v LONGTEXT) ENGINE = MyISAM");
-    pair.replicate();
-    let balancer = pair.balancer();
-    let mut client = SqlClient::connect(balancer.address());
-    client.run(&["SET sql_log_bin = 0"]);
-    assert_eq!(client.row("/* route:primary */ SELECT 1"), "1");
-    let flat_kib = balancer.process().resident_kib();
-    let sizes = [FULL - 2, FULL - 1, FULL, FULL + 1, FULL + 2, 2 * FULL];
-    for (id, size) in sizes.into_iter().enumerate() {
-        // The payload of a query is one byte more than its text.
-        let frame = format!("REPLACE INTO big VALUES ({id}, '')").len() + 1;
-        let value = "v".repeat(size - frame);
-        client.run(&[&format!("REPLACE INTO big VALUES ({id}, '{value}')")]);
-        assert_eq!(
-            client.row("SELECT @@server_id"),
-            REPLICA,
-            "after {size} bytes"
-        );
-        // A row's payload begins with four or five bytes of length.
-        let stored = client.row(&format!(
-            "/* route:primary */ SELECT v FROM big WHERE id = {id}"
-        ));
-        assert!(stored == value, "{size} bytes differ");
-        for head in [4, 9] {
-            let wanted = size - head;
-            let sql = format!("SELECT REPEAT('r', {wanted})");
-            assert_eq!(client.row(&sql).len(), wanted);
-            assert_eq!(
-                client.row("SELECT @@server_id"),
-                REPLICA,
-                "after {wanted} bytes"
-            );
-        }
-        let comment = "c".repeat(size - "SELECT @@server_id /**/".len() - 1);
-        let long = client.row(&format!("SELECT @@server_id /*{comment}*/"));
-        assert_eq!(long, PRIMARY, "what is too long is not read");
-    }
-    let grown_kib = balancer.process().resident_kib().saturating_sub(flat_kib);
-    assert!(grown_kib < 8 * 1024, "ringway has grown by {grown_kib} KiB");
+    rules::statements_and_results_around_16_mib_come_whole(&*Pair::shared());
 }
 
 /// The numbers of packets begin again at 0 then, in the middle of a reply.
@@ -665,68 +487,14 @@ fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
 #[test]
 fn a_session_is_killed_by_the_id_that_its_client_knows() {
     let pair = Pair::shared();
+    rules::a_session_is_killed_by_the_id_that_its_client_knows(&*pair);
+    // By the command, too, which MySQL 9 has no more.
     let balancer = pair.balancer();
-    let mut killer = SqlClient::connect(balancer.address());
-    let mut victim = SqlClient::connect(balancer.address());
-    let id = victim.thread_id();
-    assert_eq!(victim.row("SELECT CONNECTION_ID()"), id.to_string());
-    // A statement on the primary, then one on the replica.
-    for (sql, server) in [
-        ("/* route:primary */ SELECT SLEEP(600)", &pair.primary),
-        ("SELECT SLEEP(601)", &pair.replica),
-    ] {
-        victim.send(sql);
-        wait_for_statement(server, sql);
-        killer.run(&[&format!("KILL QUERY {id}")]);
-        let ended = quickly(Duration::from_secs(10), || victim.results());
-        match ended {
-            Ok(rows) => assert_eq!(line(&rows[0]), "1", "an interrupted sleep"),
-            Err(SqlError::Server(code, ..)) => assert_eq!(code, 1317),
-            Err(SqlError::Lost) => panic!("only the statement was to end"),
-        }
-        assert_eq!(victim.reads_at(), REPLICA);
-    }
-    // The connection, while it runs something on either, and while it is idle.
-    for sql in [
-        Some("SELECT SLEEP(602)"),
-        Some("/* route:primary */ SELECT SLEEP(603)"),
-        None,
-    ] {
-        let mut victim = SqlClient::connect(balancer.address());
-        if let Some(sql) = sql {
-            victim.send(sql);
-            let on_replica = !sql.contains("primary");
-            wait_for_statement(
-                if on_replica {
-                    &pair.replica
-                } else {
-                    &pair.primary
-                },
-                sql,
-            );
-        }
-        killer.run(&[&format!("KILL {}", victim.thread_id())]);
-        quickly(Duration::from_secs(10), || victim.expect_end());
-        for server in [&pair.primary, &pair.replica] {
-            until("nothing of it is left", || {
-                !server.sql("SHOW FULL PROCESSLIST").contains("SLEEP(60")
-            });
-        }
-    }
-    assert_eq!(killer.error("KILL 4000000000").0, 1094);
-    let mut victim = SqlClient::connect(balancer.address());
+    let [mut killer, mut victim] = [(); 2].map(|()| SqlClient::connect(balancer.address()));
     killer.command(commands::PROCESS_KILL, &victim.thread_id().to_le_bytes());
     killer.done().unwrap();
     quickly(Duration::from_secs(10), || victim.expect_end());
     assert_eq!(killer.reads_at(), REPLICA);
-}
-
-#[track_caller]
-fn wait_for_statement(server: &MariaDb, sql: &str) {
-    let (_, call) = sql.split_once("SELECT ").unwrap();
-    until("it runs", || {
-        server.sql("SHOW FULL PROCESSLIST").contains(call)
-    });
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Configuration files, put together.
 
 use std::fmt::{Display, Write};
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
 
 use super::authority::{Authority, Identity};
 use super::ports::Port;
@@ -46,6 +50,26 @@ struct Server {
     name: String,
     address: String,
     lines: Vec<String>,
+}
+
+/// A password in a file that only its owner may read.
+#[derive(Debug)]
+pub(crate) struct PasswordFile(TempDir);
+
+impl PasswordFile {
+    /// Writes it.
+    pub(crate) fn new(password: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("password");
+        fs::write(&path, format!("{password}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        Self(directory)
+    }
+
+    /// What a configuration has to say about it.
+    pub(crate) fn line(&self) -> String {
+        format!("password_file = {:?}", self.0.path().join("password"))
+    }
 }
 
 impl Config {

@@ -23,7 +23,9 @@ mod peer;
 mod ports;
 mod process;
 pub(crate) mod rogue;
+pub(crate) mod rules;
 mod seccomp;
+mod servers;
 mod service;
 pub(crate) mod sql_client;
 mod tape;
@@ -36,7 +38,7 @@ pub(crate) use self::balancer::{Balancer, Launch};
 pub(crate) use self::blackhole::Blackhole;
 pub(crate) use self::chromium::Chromium;
 pub(crate) use self::clients::Client;
-pub(crate) use self::config::Config;
+pub(crate) use self::config::{Config, PasswordFile};
 pub(crate) use self::http::get as http_get;
 pub(crate) use self::mariadb::{
     MariaDb, PRIMARY, Pair, REPLICA, SECOND_REPLICA, Trio, mariadb, mariadb_as_demo, refused, said,
@@ -49,6 +51,7 @@ pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_b
 pub(crate) use self::ports::Port;
 pub(crate) use self::process::Process;
 pub(crate) use self::rogue::{Part, Rogue, RunningRogue, Stop};
+pub(crate) use self::servers::{Servers, SqlServer};
 pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};

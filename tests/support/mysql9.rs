@@ -193,6 +193,13 @@ impl Mysql9 {
         self.wait_until_it_answers();
     }
 
+    /// Has it know this account by heart, until it is started again.
+    #[track_caller]
+    pub(crate) fn make_known(&self, user: &str, password: &str) {
+        let output = mysql9(self.address(), (user, password), &[], "DO 1");
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Has it forget who has logged in: it wants the password itself from everybody, once.
     #[track_caller]
     pub(crate) fn forget_logins(&self) {

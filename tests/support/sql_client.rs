@@ -519,16 +519,23 @@ impl SqlClient {
 
     /// Another user on the same connection.
     pub(crate) fn change_user(&mut self, user: &str, password: &str) -> Result<(), SqlError> {
-        let token = native_token(password, &self.scramble);
-        let mut arguments = user.as_bytes().to_vec();
+        self.change_user_to(&Login::default().user(user, password))
+    }
+
+    /// The same, signing as this login does.
+    pub(crate) fn change_user_to(&mut self, login: &Login) -> Result<(), SqlError> {
+        let token = login.signature(&self.scramble);
+        let mut arguments = login.user.as_bytes().to_vec();
         arguments.push(0);
         arguments.push(token.len() as u8);
         arguments.extend(token);
-        arguments.extend(b"shop\0");
+        arguments.extend(login.schema.as_bytes());
+        arguments.push(0);
         arguments.extend(45_u16.to_le_bytes());
-        arguments.extend(b"mysql_native_password\0");
+        arguments.extend(login.plugin.name().as_bytes());
+        arguments.push(0);
         self.command(commands::CHANGE_USER, &arguments);
-        self.authenticate(Plugin::Native, password)
+        self.authenticate(login.plugin, &login.password)
     }
 
     /// Waits for the end of the connection. What comes before it is one error, whose number is
