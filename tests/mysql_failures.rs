@@ -102,7 +102,7 @@ fn an_account_of_the_configuration_gets_a_replica_again() {
 }
 
 #[test]
-fn a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
+fn b_11_a_read_of_which_nothing_has_come_runs_again_on_the_primary() {
     let mut pair = pair();
     let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());
@@ -191,7 +191,7 @@ fn a_read_only_transaction_is_lost_with_its_replica() {
 }
 
 #[test]
-fn a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
+fn b_11_a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
     let mut pair = pair();
     let balancer = pair.balancer();
     // Between two statements, in one, and while it is committed.
@@ -222,7 +222,7 @@ fn a_transaction_is_lost_with_its_primary_and_a_commit_is_never_repeated() {
 }
 
 #[test]
-fn a_write_is_never_repeated() {
+fn b_11_a_write_is_never_repeated() {
     let mut pair = pair();
     let balancer = pair.balancer();
     let mut client = SqlClient::connect(balancer.address());

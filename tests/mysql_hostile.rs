@@ -184,7 +184,7 @@ fn a_client_that_names_a_plugin_nobody_knows_signs_as_the_server_wants_it() {
 
 /// Splitting is no security boundary: this is the one behind it.
 #[test]
-fn a_write_that_is_vouched_for_as_a_read_is_refused_by_the_replica() {
+fn b_5_a_write_that_is_vouched_for_as_a_read_is_refused_by_the_replica() {
     let pair = Pair::shared();
     pair.table("barrier", "a INT");
     let login = clerk(&pair);
@@ -207,7 +207,7 @@ fn a_write_that_is_vouched_for_as_a_read_is_refused_by_the_replica() {
 
 /// A connection of another client's is never given away, whatever it left behind there.
 #[test]
-fn what_a_session_leaves_behind_is_nobodys() {
+fn b_16_what_a_session_leaves_behind_is_nobodys() {
     let pair = Pair::shared();
     let balancer = pair.balancer();
     let mut seen = BTreeSet::new();
@@ -247,7 +247,7 @@ fn what_a_session_leaves_behind_is_nobodys() {
 }
 
 #[test]
-fn an_id_of_the_replicas_ends_nobody() {
+fn b_19_an_id_of_the_replicas_ends_nobody() {
     let pair = Pair::shared();
     let balancer = pair.balancer();
     let mut killer = SqlClient::connect(balancer.address());
@@ -271,7 +271,7 @@ fn an_id_of_the_replicas_ends_nobody() {
 }
 
 #[test]
-fn a_password_is_seen_nowhere() {
+fn b_18_a_password_is_seen_nowhere() {
     const PASSWORD: &str = "canary-of-the-account";
     let pair = Pair::shared();
     pair.primary.sql(&format!(

@@ -115,7 +115,7 @@ fn a_reply_that_is_none_ends_the_session() {
 /// A client that escapes by other rules than its server reads is one whose strings can be broken
 /// out of: what the server says of its state is not ringway's to change.
 #[test]
-fn the_flags_of_a_server_reach_its_client_as_they_are() {
+fn b_15_the_flags_of_a_server_reach_its_client_as_they_are() {
     const MORE_RESULTS: u16 = 0x8;
     const SESSION_STATE_CHANGED: u16 = 0x4000;
     let [primary, replica] = [(); 2].map(|()| Rogue::default().start());

@@ -179,7 +179,7 @@ fn a_replica_on_tls_that_is_killed_costs_no_session() {
 }
 
 #[test]
-fn nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
+fn b_14_nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
     let authority = Authority::new();
     let pair = pair(&authority.issue(&["localhost"]));
     for server in [&pair.primary, &pair.replica] {

@@ -286,12 +286,12 @@ fn leaves_at_any_byte(with_reset: bool) {
 }
 
 #[test]
-fn a_client_that_closes_at_any_byte_of_its_handshake_leaves_nothing_behind() {
+fn b_17_a_client_that_closes_at_any_byte_of_its_handshake_leaves_nothing_behind() {
     leaves_at_any_byte(false);
 }
 
 #[test]
-fn a_client_that_resets_at_any_byte_of_its_handshake_leaves_nothing_behind() {
+fn b_17_a_client_that_resets_at_any_byte_of_its_handshake_leaves_nothing_behind() {
     leaves_at_any_byte(true);
 }
 
