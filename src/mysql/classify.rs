@@ -224,21 +224,29 @@ impl<'a> Draft<'a> {
 const LONGEST_VERB: usize = b"deallocate".len();
 
 /// The `SET` inside `/*!40101 SET NAMES utf8 */`, the way mysqldump writes it: a statement that is
-/// nothing but an executable comment. A server that does not execute it does nothing.
+/// nothing but an executable comment, and one that every server executes. Of any other nobody here
+/// can say what the session is afterwards.
 fn set_in_comment(text: &[u8]) -> Option<&[u8]> {
-    let text = text.trim_ascii();
-    let marked = text
-        .strip_prefix(b"/*!")
-        .or_else(|| text.strip_prefix(b"/*M!"))?;
+    let marked = text.trim_ascii().strip_prefix(b"/*!")?;
     let marked = marked.strip_suffix(b";").unwrap_or(marked).trim_ascii_end();
     let code = marked.strip_suffix(b"*/")?;
     let digits = code.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let code = code.get(digits..)?.trim_ascii();
+    let (version, code) = code.split_at_checked(digits)?;
+    if !is_executed_everywhere(version) {
+        return None;
+    }
+    let code = code.trim_ascii();
     let is_set = code
         .get(..4)
         .is_some_and(|verb| verb.eq_ignore_ascii_case(b"set "));
     let is_comment = |pair: &[u8]| pair == b"*/" || pair == b"/*" || pair == b"--";
     (is_set && !code.contains(&b'#') && !code.windows(2).any(is_comment)).then_some(code)
+}
+
+/// Whether MySQL from 5.7 and MariaDB from 10.6 execute a comment of this version. MariaDB skips
+/// those of MySQL 5.7 and later, and how many digits a version has is not the same everywhere.
+fn is_executed_everywhere(version: &[u8]) -> bool {
+    version.is_empty() || (version.len() == 5 && version < b"50700".as_slice())
 }
 
 pub(super) fn is(token: Option<Token<'_>>, word: &str) -> bool {

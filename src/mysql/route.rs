@@ -230,7 +230,10 @@ impl State {
             _ => {}
         }
         if self.in_replica_transaction() {
-            return self.in_read_only_transaction(statement);
+            return match self.replica.contains(Status::IN_READ_ONLY_TRANSACTION) {
+                true => self.in_read_only_transaction(statement),
+                false => self.in_transaction_that_may_write(statement),
+            };
         }
         if is_unread(reason) {
             return (Target::Primary, reason);
@@ -261,6 +264,21 @@ impl State {
             return (Target::Primary, reason);
         }
         (Target::Replica, RouteReason::ReadOnlyTransaction)
+    }
+
+    /// A transaction on the replica that nothing there keeps from writing: only what reads goes on.
+    /// It cannot be had on the primary instead, where it has not begun.
+    const fn in_transaction_that_may_write(&self, statement: &Statement) -> (Target, RouteReason) {
+        let stays = match statement.kind {
+            Kind::Read | Kind::EndTransaction => true,
+            Kind::Begin(access) => self.only_reads(access),
+            _ => false,
+        };
+        match (stays, self.has_primary) {
+            (true, _) => (Target::Replica, RouteReason::ReadOnlyTransaction),
+            (false, true) => (Target::Refused, RouteReason::ReadOnlyTransaction),
+            (false, false) => (Target::Refused, RouteReason::PrimaryLost),
+        }
     }
 
     /// Whether a transaction with this access reads only.

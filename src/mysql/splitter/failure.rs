@@ -50,6 +50,11 @@ const READ_ONLY: Words = (
     b"HY000",
     "The primary is away, and the session can only read (--read-only)",
 );
+const TRANSACTION_READS: Words = (
+    1290,
+    b"HY000",
+    "The transaction has begun on a replica, and can only read (--read-only)",
+);
 /// `ER_NOT_ALLOWED_COMMAND`
 const NO_LOCAL_FILES: Words = (
     1148,
@@ -266,6 +271,7 @@ impl Splitter {
         let words = match reason {
             RouteReason::LocalInfile => NO_LOCAL_FILES,
             RouteReason::PreparedText => REPREPARE,
+            RouteReason::ReadOnlyTransaction => TRANSACTION_READS,
             _ if self.primary_is_back => PRIMARY_BACK,
             _ => READ_ONLY,
         };

@@ -1,7 +1,7 @@
 //! Statements made to look like reads, and reads made to look like something else.
 
 use super::{all_read, all_to_primary, read};
-use crate::mysql::{Dialect, Kind, Target, classify, fuzzing};
+use crate::mysql::{Dialect, Kind, Pins, Target, classify, fuzzing};
 use crate::telemetry::RouteReason as Reason;
 
 #[track_caller]
@@ -70,7 +70,6 @@ fn executable_comments_are_not_comments() {
         "SELECT /*! STRAIGHT_JOIN HIGH_PRIORITY*/ 1",
         "SELECT /*!50000*/ 1",
     ]);
-    // A SET that one server skips and the other runs is still nothing but a SET.
     assert_eq!(read("/*!40101 SET @a = 5 */").kind, Kind::SessionState);
     for sql in [
         "/*!40101 SET @a = 5 */ x",
@@ -78,6 +77,31 @@ fn executable_comments_are_not_comments() {
         "/*!40101 SET GLOBAL x = 5 */",
     ] {
         assert_eq!(read(sql).reason, Reason::ExecutableComment, "{sql}");
+    }
+}
+
+#[test]
+fn a_set_that_a_server_may_skip_says_nothing_of_the_session() {
+    for sql in [
+        "/*!50700 SET SESSION TRANSACTION READ ONLY */",
+        "/*!50720 SET SESSION TRANSACTION READ ONLY */",
+        "/*!99999 SET SESSION TRANSACTION READ ONLY */",
+        "/*!080000 SET SESSION TRANSACTION READ ONLY */",
+        "/*!5 SET SESSION TRANSACTION READ ONLY */",
+        "/*M! SET SESSION TRANSACTION READ ONLY */",
+        "/*M!100616 SET SESSION TRANSACTION READ ONLY */",
+        "/*!999999 SET sql_mode = 'ANSI_QUOTES' */;",
+    ] {
+        let statement = read(sql);
+        let found = (statement.kind, statement.reason);
+        assert_eq!(found, (Kind::Primary, Reason::ExecutableComment), "{sql}");
+        assert_eq!(statement.effects.takes, Pins::UNSHARED_STATE, "{sql}");
+        assert_eq!(statement.effects.session_read_only, None, "{sql}");
+        assert_eq!(statement.effects.ansi_quotes, None, "{sql}");
+    }
+    for version in ["", "40101", "50699"] {
+        let sql = format!("/*!{version} SET SESSION TRANSACTION READ ONLY */");
+        assert_eq!(read(&sql).effects.session_read_only, Some(true), "{sql}");
     }
 }
 

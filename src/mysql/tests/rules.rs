@@ -442,7 +442,7 @@ fn the_state_of_the_session_goes_to_both() {
             "/*!40101 SET NAMES utf8 */",
             "/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;",
             "/*!50503 SET character_set_client = utf8mb4 */",
-            "/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */",
+            "/*! SET NAMES utf8 */",
             "USE shop",
             "USE `sh;op`",
             "PREPARE s FROM 'SELECT 1'",

@@ -162,6 +162,36 @@ fn a_read_only_transaction_stays_on_the_replica_until_it_ends() {
 }
 
 #[test]
+fn a_transaction_that_the_replica_would_let_write_only_reads_there() {
+    let mut session = Session::new();
+    session.run("SET SESSION TRANSACTION READ ONLY");
+    session.run_with("BEGIN", IN_TRANSACTION);
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "SELECT * FROM t FOR UPDATE",
+        "SELECT f(1)",
+        "/* route:replica */ SELECT f(1)",
+        "CALL p()",
+        "START TRANSACTION READ WRITE",
+    ] {
+        session.expect(sql, Target::Refused, Reason::ReadOnlyTransaction);
+    }
+    session.expect("SELECT 1", Target::Replica, Reason::ReadOnlyTransaction);
+    session.expect("COMMIT", Target::Replica, Reason::ReadOnlyTransaction);
+    session.run("COMMIT");
+    session.expect("INSERT INTO t VALUES (1)", Target::Primary, Reason::Write);
+    session.reads_on_replica();
+}
+
+#[test]
+fn a_comment_that_a_server_skips_sends_no_transaction_to_the_replica() {
+    let mut session = Session::new();
+    session.run("/*!50720 SET SESSION TRANSACTION READ ONLY */");
+    session.expect("BEGIN", Target::Primary, Reason::UnsharedState);
+    session.reads_on_primary(Reason::UnsharedState);
+}
+
+#[test]
 fn what_ends_a_transaction_on_one_server_ends_it_on_the_replica_first() {
     for sql in [
         "BEGIN",
