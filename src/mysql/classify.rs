@@ -129,6 +129,11 @@ impl<'a> Draft<'a> {
             b"create" => create(verb, scan),
             b"alter" => alter(verb, scan),
             b"drop" => drop_statement(verb, scan),
+            b"rename" => {
+                let mut draft = Self::primary(RouteReason::Other, verb);
+                draft.effects.renames_tables = true;
+                draft
+            }
             b"call" => Self::primary(RouteReason::Procedure, verb).assigning(),
             b"get" => Self::new(Kind::Diagnostics, RouteReason::Diagnostics, verb).assigning(),
             b"kill" => Self::new(Kind::Kill, RouteReason::Kill, verb),
@@ -511,9 +516,17 @@ fn create<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     draft
 }
 
+/// `ALTER`: `ALTER TABLE a RENAME b` leaves a temporary table with another name.
 fn alter<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     let token = scan.next();
-    stored_program(verb, token, scan)
+    let mut draft = stored_program(verb, token, scan);
+    while let Some(token) = scan.next() {
+        let renames = is(Some(token), "rename");
+        if renames && !is_any(scan.next(), &["column", "index", "key"]) {
+            draft.effects.renames_tables = true;
+        }
+    }
+    draft
 }
 
 /// `CREATE` and `ALTER` of something with a body, as far as can be told before its name:

@@ -76,8 +76,8 @@ pub struct State {
     last: Server,
 }
 
-/// Temporary tables of a session that are known by name. With more of them the pin stays until the
-/// session is reset.
+/// Temporary tables of a session that are known by name. With more of them, or when the names are
+/// no longer certain, the pin stays until the session is reset.
 const TEMPORARY_TABLES: usize = 8;
 
 impl State {
@@ -455,6 +455,9 @@ impl State {
         self.shows_server_state = effects
             .shows_server_state
             .unwrap_or(self.shows_server_state);
+        if effects.renames_tables {
+            self.forget_names_of_temporary_tables();
+        }
         if server == Server::Primary {
             self.note_pins(effects);
         }
@@ -476,6 +479,14 @@ impl State {
             for known in &mut self.temporary_tables {
                 known.take_if(|known| *known == dropped);
             }
+        }
+    }
+
+    /// None of them can be told from another table by its name any more.
+    fn forget_names_of_temporary_tables(&mut self) {
+        if self.temporary_tables.iter().any(Option::is_some) {
+            self.temporary_tables = [None; TEMPORARY_TABLES];
+            self.pins = self.pins.with(Pins::TEMPORARY_TABLES);
         }
     }
 

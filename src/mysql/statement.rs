@@ -53,6 +53,7 @@ impl Statement {
     /// `USE`, also as `COM_INIT_DB`.
     pub fn use_schema(name: &[u8]) -> Self {
         let mut statement = Self::new(Kind::SessionState, RouteReason::SessionState);
+        statement.effects.renames_tables = true;
         statement.effects.shows_server_state = Some(shows_server_state(name));
         statement
     }
@@ -149,6 +150,8 @@ pub struct Effects {
     pub temporary_table: Option<TableName>,
     /// Tables it drops, which may be temporary ones; more than these are not remembered.
     pub dropped_tables: [Option<TableName>; DROPPED_TABLES],
+    /// Names of tables mean other tables from here: it renames some, or changes the default schema.
+    pub renames_tables: bool,
     /// Calls of `GET_LOCK()`.
     pub locks_taken: u8,
     /// Calls of `RELEASE_LOCK()`.
@@ -182,6 +185,7 @@ impl Effects {
         releases: Pins::NONE,
         temporary_table: None,
         dropped_tables: [None; DROPPED_TABLES],
+        renames_tables: false,
         locks_taken: 0,
         locks_released: 0,
         releases_all_locks: false,

@@ -295,6 +295,33 @@ fn temporary_tables_pin_until_each_is_dropped() {
 }
 
 #[test]
+fn a_temporary_table_is_known_by_its_name_only_as_long_as_the_name_means_it() {
+    for changes in [
+        &["USE b", "DROP TABLE w", "USE a"][..],
+        &["USE b", "DROP TABLE IF EXISTS w"],
+        &["ALTER TABLE w RENAME r", "CREATE TABLE w (x INT)", "DROP TABLE w"],
+        &["ALTER TABLE w ADD y INT, RENAME TO a.r", "DROP TABLE IF EXISTS w"],
+        &["RENAME TABLE w TO r", "DROP TABLE IF EXISTS w"],
+    ] {
+        let mut session = Session::new();
+        session.run("CREATE TEMPORARY TABLE w (x INT)");
+        for sql in changes {
+            session.run(sql);
+        }
+        session.reads_on_primary(Reason::TemporaryTable);
+        session.state.reset(Dialect::default());
+        session.reads_on_replica();
+    }
+    let mut session = Session::new();
+    session.run("CREATE TEMPORARY TABLE w (x INT)");
+    session.run("ALTER TABLE w RENAME COLUMN x TO y, RENAME INDEX i TO j");
+    session.fail("USE b");
+    session.run("DROP TABLE w");
+    session.run("USE b");
+    session.reads_on_replica();
+}
+
+#[test]
 fn locks_pin_until_they_are_released() {
     let cases: [(&str, &str, Reason); 7] = [
         ("LOCK TABLES t WRITE", "UNLOCK TABLES", Reason::TableLock),
