@@ -3,7 +3,9 @@
 
 use super::lexer::Dialect;
 use super::packet::Status;
-use super::statement::{Access, Effects, Hint, Kind, Pins, Statement, TableName};
+use super::statement::{
+    Access, Effects, Hint, Kind, Pins, Statement, TableName, shows_server_state,
+};
 use crate::telemetry::RouteReason;
 
 pub use crate::telemetry::Target;
@@ -121,6 +123,13 @@ impl State {
     #[must_use]
     pub const fn pinned_by_calls(mut self) -> Self {
         self.pins_calls = true;
+        self
+    }
+
+    /// The same, with a default schema that its login has chosen.
+    #[must_use]
+    pub fn in_schema(mut self, name: &[u8]) -> Self {
+        self.shows_server_state = shows_server_state(name);
         self
     }
 

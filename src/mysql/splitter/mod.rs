@@ -228,6 +228,9 @@ impl Splitter {
         let status = established.status;
         let dialect = dialect_of(&established.response, established.status);
         let mut state = State::new(dialect, replica != Connection::Closed);
+        if let Some(schema) = &established.response.database {
+            state = state.in_schema(schema);
+        }
         if settings.local_infile {
             state = state.allowing_local_infile();
         }

@@ -583,6 +583,8 @@ fn a_schema_that_shows_the_server_is_read_on_the_primary() {
         Target::Primary,
         Reason::ServerState,
     );
+    session.state.reset(Dialect::default());
+    session.reads_on_primary(Reason::ServerState);
     session.run("USE shop");
     session.reads_on_replica();
 }

@@ -54,6 +54,27 @@ fn session(settings: Settings) -> Splitter {
     Splitter::new(settings, Box::new(established(capabilities, false, true)))
 }
 
+#[test]
+fn the_schema_of_the_login_is_the_default_one_also_of_another_user() {
+    let logged_in_to = |schema: &str| {
+        let capabilities = Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF;
+        let mut established = established(capabilities, false, false);
+        established.response.database = Some(schema.into());
+        Box::new(established)
+    };
+    let read_by = |splitter: &mut Splitter| {
+        let (mut orders, mut packet) = (Vec::new(), Vec::new());
+        write_command(&mut packet, Command::Query, b"SELECT * FROM processlist");
+        splitter.client(&mut packet, 1, &mut orders).to
+    };
+    let mut splitter = Splitter::new(settings(0), logged_in_to("Information_Schema"));
+    assert_eq!(read_by(&mut splitter), Some(Peer::Primary));
+    splitter.user_changed(logged_in_to("shop"));
+    assert_eq!(read_by(&mut splitter), Some(Peer::Replica));
+    splitter.user_changed(logged_in_to("sys"));
+    assert_eq!(read_by(&mut splitter), Some(Peer::Primary));
+}
+
 /// Has the client say this and the primary answer with this packet.
 fn exchange(
     splitter: &mut Splitter,
