@@ -4,7 +4,9 @@
 use super::lexer::{Dialect, Lexer, Token, TokenKind};
 use super::scan::{Finding, Found, Scan, leaves_session_alone};
 use super::set;
-use super::statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName};
+use super::statement::{
+    Access, Effects, Hint, Kind, Pins, Span, Statement, TableName, UnderReadOnly,
+};
 use crate::telemetry::RouteReason;
 
 /// What a statement is. One pass, no allocation, and no panic whatever the bytes are.
@@ -53,6 +55,7 @@ pub(super) struct Draft<'a> {
     is_final: bool,
     /// Semicolons are a part of it: the body of a stored program.
     is_compound: bool,
+    under_read_only: UnderReadOnly,
 }
 
 impl<'a> Draft<'a> {
@@ -64,6 +67,7 @@ impl<'a> Draft<'a> {
             effects: Effects::NONE,
             is_final: true,
             is_compound: false,
+            under_read_only: UnderReadOnly::Harmless,
         }
     }
 
@@ -94,6 +98,18 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// `READ ONLY` does not hold it back.
+    const fn acting(mut self) -> Self {
+        self.under_read_only = UnderReadOnly::Acts;
+        self
+    }
+
+    /// The same, and it commits first.
+    const fn committing(mut self) -> Self {
+        self.under_read_only = UnderReadOnly::Commits;
+        self
+    }
+
     const fn assigning(mut self) -> Self {
         self.effects.assigns_user_variables = true;
         self
@@ -102,7 +118,7 @@ impl<'a> Draft<'a> {
     fn of_verb(verb: Token<'a>, scan: &mut Scan<'a>) -> Self {
         let mut folded = [0; LONGEST_VERB];
         let Some(folded) = folded.get_mut(..verb.text.len()) else {
-            return Self::primary(RouteReason::Other, verb);
+            return Self::primary(RouteReason::Other, verb).acting();
         };
         for (to, from) in folded.iter_mut().zip(verb.text) {
             *to = from.to_ascii_lowercase();
@@ -111,9 +127,10 @@ impl<'a> Draft<'a> {
             b"select" | b"table" | b"values" | b"with" => Self::read(RouteReason::PlainRead, verb),
             b"show" => show(verb, scan),
             b"explain" | b"desc" | b"describe" => explain(verb, scan),
-            b"insert" | b"update" | b"delete" | b"replace" | b"truncate" => {
+            b"insert" | b"update" | b"delete" | b"replace" => {
                 Self::primary(RouteReason::Write, verb)
             }
+            b"truncate" => Self::primary(RouteReason::Write, verb).committing(),
             b"load" => load(verb, scan),
             b"set" => set::parse(verb, scan),
             b"use" | b"prepare" | b"deallocate" => session_state(verb, scan),
@@ -132,7 +149,7 @@ impl<'a> Draft<'a> {
             b"rename" => {
                 let mut draft = Self::primary(RouteReason::Other, verb);
                 draft.effects.renames_tables = true;
-                draft
+                draft.committing()
             }
             b"call" => Self::primary(RouteReason::Procedure, verb).assigning(),
             b"get" => Self::new(Kind::Diagnostics, RouteReason::Diagnostics, verb).assigning(),
@@ -143,7 +160,14 @@ impl<'a> Draft<'a> {
                 draft
             }
             b"analyze" => analyze(verb, scan),
-            _ => Self::primary(RouteReason::Other, verb),
+            b"cache" | b"change" | b"check" | b"grant" | b"import" | b"install" | b"optimize"
+            | b"repair" | b"reset" | b"revoke" | b"stop" | b"uninstall" => {
+                Self::primary(RouteReason::Other, verb).committing()
+            }
+            b"checksum" | b"help" | b"signal" | b"resignal" => {
+                Self::primary(RouteReason::Other, verb)
+            }
+            _ => Self::primary(RouteReason::Other, verb).acting(),
         }
     }
 
@@ -170,6 +194,7 @@ impl<'a> Draft<'a> {
             statement.decisive = finding.span;
         }
         statement.reads_user_variables = found.reads_user_variables;
+        statement.under_read_only = self.under_read_only;
         statement.files_offered = u8::from(kind == Kind::LoadLocal);
         statement.effects = self.effects_with(found);
         // Somebody's own function may assign as well.
@@ -198,6 +223,7 @@ impl<'a> Draft<'a> {
         let mut statement = Statement::new(Kind::Primary, finding.reason);
         statement.decisive = finding.span;
         statement.reads_user_variables = found.reads_user_variables;
+        statement.under_read_only = self.under_read_only;
         statement.effects = Effects {
             assigns_user_variables: true,
             locks_taken: found.locks_taken,
@@ -350,15 +376,18 @@ fn explain<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
 
 /// `ANALYZE SELECT` of MariaDB runs the statement, `ANALYZE TABLE` writes statistics.
 fn analyze<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
-    let reason = match is_any(scan.next(), &["table", "local", "no_write_to_binlog"]) {
-        true => RouteReason::Other,
-        false => RouteReason::ExplainRuns,
-    };
-    Draft::primary(reason, verb)
+    match is_any(scan.next(), &["table", "local", "no_write_to_binlog"]) {
+        true => Draft::primary(RouteReason::Other, verb).committing(),
+        false => Draft::primary(RouteReason::ExplainRuns, verb),
+    }
 }
 
 /// `LOAD DATA [LOW_PRIORITY | CONCURRENT] LOCAL`, `LOAD XML`, `LOAD INDEX`.
 fn load<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
+    let what = scan.next();
+    if is(what, "index") {
+        return Draft::primary(RouteReason::Other, verb).committing();
+    }
     while let Some(token) = scan.next() {
         if is(Some(token), "infile") {
             break;
@@ -413,7 +442,7 @@ fn begin<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
 /// `START TRANSACTION` with its modifiers, or `START REPLICA`.
 fn start<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     if !is(scan.next(), "transaction") {
-        return Draft::primary(RouteReason::Other, verb);
+        return Draft::primary(RouteReason::Other, verb).committing();
     }
     let mut access = None;
     while let Some(token) = scan.next() {
@@ -487,7 +516,7 @@ fn flush<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         }
         after_read = is(Some(token), "read");
     }
-    Draft::primary(RouteReason::Other, verb)
+    Draft::primary(RouteReason::Other, verb).committing()
 }
 
 /// `CREATE`: temporary tables pin the session, stored programs have semicolons.
@@ -540,7 +569,7 @@ fn stored_program<'a>(
     const OTHERS: [&str; 9] = [
         "table", "view", "database", "schema", "index", "user", "role", "server", "sequence",
     ];
-    let mut draft = Draft::primary(RouteReason::Other, verb);
+    let mut draft = Draft::primary(RouteReason::Other, verb).committing();
     let mut token = second;
     for _ in 0..WORDS_BEFORE_BODY {
         if is_any(token, &BODIES) {
@@ -568,6 +597,8 @@ fn drop_statement<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     let mut draft = Draft::primary(RouteReason::Other, verb);
     if is(token, "temporary") {
         token = scan.next();
+    } else {
+        draft = draft.committing();
     }
     if !is_any(token, &["table", "tables"]) {
         return draft;

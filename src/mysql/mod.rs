@@ -66,4 +66,4 @@ pub use lexer::Dialect;
 pub use mask::masked;
 pub use packet::Status;
 pub use route::{Decision, OwnWrites, Reply, Server, State, Target};
-pub use statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName};
+pub use statement::{Access, Effects, Hint, Kind, Pins, Span, Statement, TableName, UnderReadOnly};

@@ -4,7 +4,7 @@
 use super::lexer::Dialect;
 use super::packet::Status;
 use super::statement::{
-    Access, Effects, Hint, Kind, Pins, Statement, TableName, shows_server_state,
+    Access, Effects, Hint, Kind, Pins, Statement, TableName, UnderReadOnly, shows_server_state,
 };
 use crate::telemetry::RouteReason;
 
@@ -265,11 +265,20 @@ impl State {
     }
 
     /// A read-only transaction on the replica takes what comes until it ends, so that all of it
-    /// sees one snapshot. What ends it on a single server, or is the primary's alone, is not taken.
+    /// sees one snapshot. What ends it on a single server, or is the primary's alone, is not taken,
+    /// and neither is what acts on a server whether or not a transaction there reads only.
     fn in_read_only_transaction(&self, statement: &Statement) -> (Target, RouteReason) {
         let reason = statement.reason;
+        let is_of_primary = matches!(
+            reason,
+            RouteReason::NamedLock
+                | RouteReason::TableLock
+                | RouteReason::GlobalState
+                | RouteReason::ServerState
+        );
+        let acts = statement.under_read_only != UnderReadOnly::Harmless;
         let stays = matches!(statement.kind, Kind::Begin(access) if self.only_reads(access));
-        if !stays && (ends_transaction(statement) || reason == RouteReason::NamedLock) {
+        if !stays && (ends_transaction(statement) || is_of_primary || acts) {
             return (Target::Primary, reason);
         }
         (Target::Replica, RouteReason::ReadOnlyTransaction)
@@ -464,7 +473,7 @@ impl State {
         self.shows_server_state = effects
             .shows_server_state
             .unwrap_or(self.shows_server_state);
-        if effects.renames_tables {
+        if effects.renames_tables || effects.choose_schema() {
             self.forget_names_of_temporary_tables();
         }
         if server == Server::Primary {
@@ -526,9 +535,10 @@ const fn is_unread(reason: RouteReason) -> bool {
     )
 }
 
-/// Whether a statement ends an open transaction by beginning something else.
+/// Whether a statement ends an open transaction, other than by saying so.
 const fn ends_transaction(statement: &Statement) -> bool {
     matches!(statement.kind, Kind::Begin(_))
+        || matches!(statement.under_read_only, UnderReadOnly::Commits)
         || statement.effects.takes.has(Pins::TABLES_LOCKED)
         || statement.effects.takes.has(Pins::READ_LOCK)
 }

@@ -20,6 +20,8 @@ pub struct Statement {
     /// Files of the client's that a server may ask for when it runs it: one for each
     /// `LOAD DATA LOCAL`, several statements in one included.
     pub files_offered: u8,
+    /// What becomes of it in a read-only transaction.
+    pub under_read_only: UnderReadOnly,
     /// What it does to the session when it has run.
     pub effects: Effects,
 }
@@ -46,6 +48,7 @@ impl Statement {
             hint: None,
             reads_user_variables: false,
             files_offered: 0,
+            under_read_only: UnderReadOnly::Harmless,
             effects: Effects::NONE,
         }
     }
@@ -53,7 +56,6 @@ impl Statement {
     /// `USE`, also as `COM_INIT_DB`.
     pub fn use_schema(name: &[u8]) -> Self {
         let mut statement = Self::new(Kind::SessionState, RouteReason::SessionState);
-        statement.effects.renames_tables = true;
         statement.effects.shows_server_state = Some(shows_server_state(name));
         statement
     }
@@ -89,6 +91,17 @@ pub enum Access {
     ReadOnly,
     /// `READ WRITE`
     ReadWrite,
+}
+
+/// What becomes of a statement in a transaction that only reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnderReadOnly {
+    /// It is refused, or does nothing but read.
+    Harmless,
+    /// It does something to the server all the same.
+    Acts,
+    /// The same, and the transaction is committed before.
+    Commits,
 }
 
 /// What a comment at the beginning asks for: `/* route:primary */`, `/* route:replica */`.
@@ -150,7 +163,7 @@ pub struct Effects {
     pub temporary_table: Option<TableName>,
     /// Tables it drops, which may be temporary ones; more than these are not remembered.
     pub dropped_tables: [Option<TableName>; DROPPED_TABLES],
-    /// Names of tables mean other tables from here: it renames some, or changes the default schema.
+    /// It renames tables, which may be temporary ones.
     pub renames_tables: bool,
     /// Calls of `GET_LOCK()`.
     pub locks_taken: u8,

@@ -162,6 +162,50 @@ fn a_read_only_transaction_stays_on_the_replica_until_it_ends() {
 }
 
 #[test]
+fn what_read_only_does_not_hold_back_is_not_done_to_the_replica() {
+    let mut session = Session::new();
+    session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
+    for (reason, statements) in [
+        (
+            Reason::GlobalState,
+            &["SET GLOBAL max_connections = 123", "SET PERSIST x = 1"][..],
+        ),
+        (
+            Reason::ServerState,
+            &["SHOW VARIABLES", "SELECT @@global.read_only"],
+        ),
+        (
+            Reason::TableLock,
+            &["LOCK INSTANCE FOR BACKUP", "BACKUP STAGE START"],
+        ),
+        (
+            Reason::Other,
+            &[
+                "PURGE BINARY LOGS TO 'x'",
+                "SHUTDOWN",
+                "SOMETHING FROM THE FUTURE",
+            ],
+        ),
+    ] {
+        for sql in statements {
+            session.expect(sql, Target::Primary, reason);
+            let ends = session.ask(sql).ends_replica_transaction;
+            assert!(!ends, "the snapshot stays: {sql}");
+        }
+    }
+    // These only read, or are refused where they are sent.
+    for sql in [
+        "DO SLEEP(1)",
+        "CHECKSUM TABLE t",
+        "INSERT INTO t VALUES (1)",
+        "CREATE TEMPORARY TABLE t (a INT)",
+        "LOAD DATA INFILE 'x' INTO TABLE t",
+    ] {
+        session.expect(sql, Target::Replica, Reason::ReadOnlyTransaction);
+    }
+}
+
+#[test]
 fn a_transaction_that_the_replica_would_let_write_only_reads_there() {
     let mut session = Session::new();
     session.run("SET SESSION TRANSACTION READ ONLY");
@@ -198,6 +242,21 @@ fn what_ends_a_transaction_on_one_server_ends_it_on_the_replica_first() {
         "START TRANSACTION READ WRITE",
         "LOCK TABLES t WRITE",
         "FLUSH TABLES WITH READ LOCK",
+        "FLUSH LOGS",
+        "ANALYZE TABLE t",
+        "ANALYZE NO_WRITE_TO_BINLOG TABLE t",
+        "OPTIMIZE TABLE t",
+        "RESET MASTER",
+        "START REPLICA",
+        "STOP REPLICA",
+        "LOAD INDEX INTO CACHE t",
+        "CREATE TABLE t (a INT)",
+        "CREATE PROCEDURE p() SELECT 1",
+        "ALTER TABLE t ADD b INT",
+        "DROP TABLE t",
+        "RENAME TABLE t TO u",
+        "TRUNCATE t",
+        "GRANT SELECT ON t TO u",
     ] {
         let mut session = Session::new();
         session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
@@ -299,8 +358,15 @@ fn a_temporary_table_is_known_by_its_name_only_as_long_as_the_name_means_it() {
     for changes in [
         &["USE b", "DROP TABLE w", "USE a"][..],
         &["USE b", "DROP TABLE IF EXISTS w"],
-        &["ALTER TABLE w RENAME r", "CREATE TABLE w (x INT)", "DROP TABLE w"],
-        &["ALTER TABLE w ADD y INT, RENAME TO a.r", "DROP TABLE IF EXISTS w"],
+        &[
+            "ALTER TABLE w RENAME r",
+            "CREATE TABLE w (x INT)",
+            "DROP TABLE w",
+        ],
+        &[
+            "ALTER TABLE w ADD y INT, RENAME TO a.r",
+            "DROP TABLE IF EXISTS w",
+        ],
         &["RENAME TABLE w TO r", "DROP TABLE IF EXISTS w"],
     ] {
         let mut session = Session::new();
