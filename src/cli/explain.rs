@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::exit::{Exit, tell};
 use crate::limits::CLASSIFY_BYTES_MAX;
 use crate::mysql::{Decision, Dialect, Hint, OwnWrites, Reply, Server, State, Status};
-use crate::mysql::{Statement, classify};
+use crate::mysql::{Statement, classify, classify_head};
 
 /// What a session has done before the statements, each of which is looked at by itself.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ struct Answer<'a> {
 
 fn answer(sql: &[u8], session: Session) -> io::Result<()> {
     let statement = match sql.len() > CLASSIFY_BYTES_MAX {
-        true => Statement::TOO_LONG,
+        true => classify_head(sql, session.dialect),
         false => classify(sql, session.dialect),
     };
     let state = session.state();

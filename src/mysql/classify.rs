@@ -24,6 +24,18 @@ pub fn classify(text: &[u8], dialect: Dialect) -> Statement {
     classify_text(text, dialect)
 }
 
+/// What a statement is of which only the `head` is known, because it is too long to be held. Its
+/// verb says whether it may change the session, if there is one and it is whole.
+pub fn classify_head(head: &[u8], dialect: Dialect) -> Statement {
+    let mut statement = Statement::unread(RouteReason::TooLong);
+    let mut tokens = Lexer::new(head, dialect);
+    let verb = tokens.next().filter(|_| tokens.next().is_some());
+    if verb.is_some_and(leaves_session_alone) {
+        statement.effects.takes = Pins::NONE;
+    }
+    statement
+}
+
 fn classify_text(text: &[u8], dialect: Dialect) -> Statement {
     let mut scan = Scan::new(text, dialect);
     let Some(first) = scan.next() else {
@@ -37,7 +49,7 @@ fn classify_text(text: &[u8], dialect: Dialect) -> Statement {
     };
     let found = scan.finish();
     let mut statement = draft.judged(first, &found, dialect);
-    if statement.reason == RouteReason::MultiStatement && dialect.multi_statements {
+    if found.second_statement.is_some() && dialect.multi_statements {
         statement.files_offered = local_files(text, dialect);
     }
     statement.hint = scan.first_comment().and_then(Hint::parse);
@@ -173,6 +185,8 @@ impl<'a> Draft<'a> {
 
     /// The verdict on the draft, with what the pass has found.
     fn judged(self, verb: Token<'_>, found: &Found, dialect: Dialect) -> Statement {
+        // Whether the semicolons of a stored program are all in its body is nobody's to say here.
+        let may_go_on = self.is_compound && dialect.multi_statements;
         let second = found.second_statement.filter(|_| !self.is_compound);
         if let Some(finding) = found.unreadable.or(second) {
             return self.beyond_reading(finding, verb, found, dialect);
@@ -197,6 +211,9 @@ impl<'a> Draft<'a> {
         statement.under_read_only = self.under_read_only;
         statement.files_offered = u8::from(kind == Kind::LoadLocal);
         statement.effects = self.effects_with(found);
+        if may_go_on && found.unseen {
+            statement.effects.takes = statement.effects.takes.with(Pins::UNSHARED_STATE);
+        }
         // Somebody's own function may assign as well.
         statement.effects.assigns_user_variables |= kind == Kind::Doubtful;
         statement
@@ -433,7 +450,10 @@ fn begin<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     if is_plain || is(token, "work") {
         begins_transaction(None, verb)
     } else {
-        let mut draft = Draft::primary(RouteReason::Procedure, verb).assigning();
+        // What it does to the session is not looked at.
+        let mut draft = Draft::primary(RouteReason::Procedure, verb)
+            .assigning()
+            .taking(Pins::UNSHARED_STATE);
         draft.is_compound = is(token, "not");
         draft
     }

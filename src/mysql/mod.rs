@@ -61,7 +61,7 @@ mod statement;
 mod tests;
 pub mod track;
 
-pub use classify::classify;
+pub use classify::{classify, classify_head};
 pub use lexer::Dialect;
 pub use mask::masked;
 pub use packet::Status;

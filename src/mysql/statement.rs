@@ -27,14 +27,13 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// One that is too long to be looked at.
-    pub const TOO_LONG: Self = Self {
-        effects: Effects {
-            assigns_user_variables: true,
-            ..Effects::NONE
-        },
-        ..Self::new(Kind::Primary, RouteReason::TooLong)
-    };
+    /// One that nobody has read: it may leave the session in any state.
+    pub const fn unread(reason: RouteReason) -> Self {
+        let mut statement = Self::new(Kind::Primary, reason);
+        statement.effects.assigns_user_variables = true;
+        statement.effects.takes = Pins::UNSHARED_STATE;
+        statement
+    }
 
     /// One of a kind, for a reason, with nothing else to it.
     pub const fn new(kind: Kind, reason: RouteReason) -> Self {

@@ -7,7 +7,7 @@ use super::prepared::{asks_for_cursor, statement_id};
 use super::query::statement_text;
 use super::{Order, Phase, Splitter, Taken, Tracking, gtid, peer};
 use crate::config::ReadAfterWrite;
-use crate::mysql::classify::classify;
+use crate::mysql::classify::{classify, classify_head};
 use crate::mysql::command::{Command, Reply};
 use crate::mysql::framer::Frame;
 use crate::mysql::login::Peer;
@@ -17,8 +17,8 @@ use crate::mysql::statement::{Kind, Statement};
 use crate::telemetry::RouteReason;
 
 /// Bytes of a command that is too long to be held by which it is known: its first byte, and the id
-/// of a prepared statement.
-const HEAD_BYTES: usize = HEADER_BYTES + 16;
+/// of a prepared statement, or the verb of a statement behind a comment.
+const HEAD_BYTES: usize = HEADER_BYTES + 512;
 
 impl Splitter {
     /// Takes the next thing that the client says from the front of `input`. Nothing is taken while
@@ -208,14 +208,15 @@ impl Splitter {
     }
 
     fn query(&mut self, arguments: &[u8], is_long: bool) -> Ask {
-        if is_long {
-            return Ask::statement(Command::Query, Statement::TOO_LONG);
-        }
         let text = statement_text(arguments, self.established.capabilities);
         let dialect = self.state.dialect();
+        if is_long {
+            let statement = classify_head(text.unwrap_or_default(), dialect);
+            return Ask::statement(Command::Query, statement);
+        }
         let statement = match text {
             Some(text) => classify(text, dialect),
-            None => Statement::new(Kind::Primary, RouteReason::NotUnderstood),
+            None => Statement::unread(RouteReason::NotUnderstood),
         };
         let text = text.unwrap_or_default();
         self.keep_text(text);
@@ -245,7 +246,7 @@ impl Splitter {
             self.preparing.extend_from_slice(text);
         }
         let mut statement = match is_long {
-            true => Statement::TOO_LONG,
+            true => classify_head(text, self.state.dialect()),
             false => classify(text, self.state.dialect()),
         };
         // Its id is a parameter, or was bound to a connection that may be another one by then.

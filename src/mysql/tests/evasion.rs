@@ -1,7 +1,7 @@
 //! Statements made to look like reads, and reads made to look like something else.
 
 use super::{all_read, all_to_primary, read};
-use crate::mysql::{Dialect, Kind, Pins, Target, classify, fuzzing};
+use crate::mysql::{Dialect, Kind, Pins, Target, classify, classify_head, fuzzing};
 use crate::telemetry::RouteReason as Reason;
 
 #[track_caller]
@@ -235,6 +235,51 @@ fn a_second_statement_that_may_change_the_session_pins_it() {
     }
     let statement = classify(b"CREATE TABLE event (a INT); SET NAMES gbk", several);
     assert_eq!(statement.reason, Reason::MultiStatement);
+}
+
+#[test]
+fn a_stored_program_hides_no_statement_behind_it() {
+    let several = Dialect {
+        multi_statements: true,
+        ..Dialect::default()
+    };
+    let takes = |sql: &str, dialect| classify(sql.as_bytes(), dialect).effects.takes;
+    for sql in [
+        "CREATE PROCEDURE p() SELECT 1; CREATE TEMPORARY TABLE t (a INT)",
+        "CREATE FUNCTION f() RETURNS INT RETURN 1; USE x",
+        "ALTER EVENT e DISABLE; SET NAMES gbk",
+    ] {
+        assert_eq!(takes(sql, several), Pins::UNSHARED_STATE, "{sql}");
+        assert_eq!(takes(sql, Dialect::default()), Pins::NONE, "{sql}");
+    }
+    assert_eq!(takes("CREATE PROCEDURE p() SELECT 1;", several), Pins::NONE);
+    let load = b"CREATE PROCEDURE p() SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t";
+    assert_eq!(classify(load, several).files_offered, 1);
+    // This one runs at once, whoever may send several statements.
+    let compound = "BEGIN NOT ATOMIC CREATE TEMPORARY TABLE t (a INT); END";
+    assert_eq!(takes(compound, Dialect::default()), Pins::UNSHARED_STATE);
+}
+
+#[test]
+fn what_is_too_long_to_be_read_is_known_by_its_verb() {
+    for (head, takes) in [
+        ("SELECT * FROM t WHERE id IN (1, 2, ", Pins::NONE),
+        ("insert into t values ('", Pins::NONE),
+        ("/* an application */ (SELECT a", Pins::NONE),
+        ("CREATE TEMPORARY TABLE t AS SELECT ", Pins::UNSHARED_STATE),
+        ("CREATE TABLE t AS SELECT ", Pins::UNSHARED_STATE),
+        ("SET @a = '", Pins::UNSHARED_STATE),
+        ("CALL p('", Pins::UNSHARED_STATE),
+        ("/* a comment that goes on", Pins::UNSHARED_STATE),
+        ("/*! SELECT */ 1", Pins::UNSHARED_STATE),
+        ("SELECT", Pins::UNSHARED_STATE),
+        ("", Pins::UNSHARED_STATE),
+    ] {
+        let statement = classify_head(head.as_bytes(), Dialect::default());
+        let found = (statement.kind, statement.reason);
+        assert_eq!(found, (Kind::Primary, Reason::TooLong), "{head}");
+        assert_eq!(statement.effects.takes, takes, "{head}");
+    }
 }
 
 #[test]

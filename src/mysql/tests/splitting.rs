@@ -13,6 +13,7 @@ use crate::mysql::login::Peer;
 use crate::mysql::packet::write_command;
 use crate::mysql::splitter::{Ending, Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
+use crate::telemetry::RouteReason;
 
 #[test]
 fn each_command_has_its_own_answer_whatever_happens() {
@@ -151,6 +152,31 @@ fn the_rest_of_a_statement_that_was_refused_goes_to_nobody_once_its_server_is_go
     let dropped = splitter.client(end, 5, &mut orders);
     assert_eq!((dropped.to, dropped.dropped), (None, end.len()));
     assert!(!splitter.is_busy(), "the next command can come");
+}
+
+#[test]
+fn a_statement_that_is_too_long_to_be_read_pins_the_session_unless_its_verb_does_not() {
+    const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+    let comment = "/* who asks for it, and why, in somewhat more than a few words */ ";
+    for (verb, pin) in [
+        ("INSERT INTO t VALUES ('", None),
+        (
+            "CREATE TEMPORARY TABLE t AS SELECT '",
+            Some(RouteReason::UnsharedState),
+        ),
+    ] {
+        let statement = [comment, verb, &"x".repeat(2000), "')"].concat();
+        let mut splitter = logged_session(0);
+        let (mut orders, mut packet) = (Vec::new(), Vec::new());
+        write_command(&mut packet, Command::Query, statement.as_bytes());
+        let mut rest = &mut packet[..];
+        while !rest.is_empty() {
+            let taken = splitter.client(rest, 1, &mut orders).bytes();
+            rest = &mut rest[taken..];
+        }
+        primary_says(&mut splitter, 1, OK);
+        assert_eq!(splitter.pin(), pin, "{verb}");
+    }
 }
 
 #[test]
