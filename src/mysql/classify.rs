@@ -337,7 +337,6 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         "create",
         "databases",
         "engines",
-        "events",
         "fields",
         "function",
         "grants",
@@ -373,6 +372,10 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
             true => scan.next(),
             false => word,
         };
+        // A replica has events, but runs none, and says so.
+        if is(named, "event") {
+            return Draft::primary(RouteReason::ServerState, decisive);
+        }
         if is(named, "procedure") {
             scan.found.primary = None; // Not `PROCEDURE ANALYSE`.
         }

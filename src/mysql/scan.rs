@@ -463,26 +463,35 @@ fn is_scope(name: &[u8]) -> bool {
 
 /// Tables of `information_schema` that show what a server does.
 fn is_server_table(name: &[u8]) -> bool {
-    const TABLES: [&[u8]; 14] = [
+    const TABLES: [&[u8]; 21] = [
         b"client_statistics",
+        b"disks",
         b"engines",
+        b"events",
         b"files",
         b"global_status",
         b"global_variables",
+        b"index_statistics",
+        b"metadata_lock_info",
         b"optimizer_trace",
         b"processlist",
         b"profiling",
+        b"query_cache_info",
         b"session_status",
         b"session_variables",
+        b"slave_status",
         b"system_variables",
+        b"table_statistics",
         b"thread_pool_stats",
         b"user_statistics",
         b"user_variables",
     ];
-    let is_innodb = name
-        .get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"innodb_"));
-    is_innodb || TABLES.iter().any(|table| table.eq_ignore_ascii_case(name))
+    let starts_with = |prefix: &[u8]| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let is_of_engine = starts_with(b"innodb_") || starts_with(b"wsrep_");
+    is_of_engine || TABLES.iter().any(|table| table.eq_ignore_ascii_case(name))
 }
 
 /// Words that are functions without a parenthesis, whose values two servers may not agree on.
