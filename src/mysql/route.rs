@@ -422,6 +422,9 @@ impl State {
         if statement.kind != Kind::Diagnostics && decision.target != Target::Both {
             self.last = server;
         }
+        self.pins = self
+            .pins
+            .with(statement.effects.takes.only(Pins::UNSHARED_STATE));
         if server == Server::Primary {
             self.note_what_only_primary_has(statement, decision, reply);
         }
@@ -454,7 +457,6 @@ impl State {
         let is_alone = !self.is_shared(statement, decision);
         let should_be_shared = is_alone && statement.kind == Kind::SessionState;
         self.dirty_user_variables |= effects.assigns_user_variables || should_be_shared;
-        self.pins = self.pins.with(effects.takes.only(Pins::UNSHARED_STATE));
         let drifts = should_be_shared && !effects.sets_user_variables_only;
         if drifts || (is_alone && reply.changed_session) {
             self.pins = self.pins.with(Pins::UNSHARED_STATE);

@@ -16,6 +16,8 @@ pub(super) struct Scan<'a> {
     list: NameList,
     /// What follows `INTO` are variables so far.
     into_variables: bool,
+    /// It is a `SET`, which both servers do if they make the same of its values.
+    pub(super) sets: bool,
     pub(super) found: Found,
 }
 
@@ -109,6 +111,7 @@ impl<'a> Scan<'a> {
             depth: 0,
             list: NameList::Outside,
             into_variables: false,
+            sets: false,
             found: Found {
                 unreadable: None,
                 second_statement: None,
@@ -376,6 +379,10 @@ impl<'a> Scan<'a> {
     }
 
     fn system_variable(&mut self, token: Token<'a>) {
+        if self.sets {
+            self.found.varies |= !is_of_session(token);
+            return;
+        }
         match system_variable(token) {
             Some(RouteReason::Diagnostics) => {
                 let finding = Finding::new(RouteReason::Diagnostics, token);
@@ -448,6 +455,64 @@ fn system_variable(token: Token<'_>) -> Option<RouteReason> {
     } else {
         None
     }
+}
+
+/// Whether a system variable is state of the session, which both servers are kept alike in. What
+/// they have of it globally is what a session begins with: alike as far as anybody wants them to
+/// be. All others are a server's own, or may be.
+fn is_of_session(token: Token<'_>) -> bool {
+    const NAMES: [&[u8]; 48] = [
+        b"autocommit",
+        b"character_set_client",
+        b"character_set_connection",
+        b"character_set_database",
+        b"character_set_results",
+        b"character_set_server",
+        b"collation_connection",
+        b"collation_database",
+        b"collation_server",
+        b"default_storage_engine",
+        b"default_week_format",
+        b"div_precision_increment",
+        b"explicit_defaults_for_timestamp",
+        b"foreign_key_checks",
+        b"group_concat_max_len",
+        b"information_schema_stats_expiry",
+        b"innodb_lock_wait_timeout",
+        b"interactive_timeout",
+        b"join_buffer_size",
+        b"lc_messages",
+        b"lc_time_names",
+        b"lock_wait_timeout",
+        b"max_execution_time",
+        b"max_heap_table_size",
+        b"max_join_size",
+        b"max_statement_time",
+        b"net_read_timeout",
+        b"net_write_timeout",
+        b"note_verbosity",
+        b"optimizer_switch",
+        b"sort_buffer_size",
+        b"sql_auto_is_null",
+        b"sql_big_selects",
+        b"sql_mode",
+        b"sql_notes",
+        b"sql_quote_show_create",
+        b"sql_safe_updates",
+        b"sql_select_limit",
+        b"sql_warnings",
+        b"storage_engine",
+        b"time_zone",
+        b"tmp_table_size",
+        b"transaction_isolation",
+        b"transaction_read_only",
+        b"tx_isolation",
+        b"tx_read_only",
+        b"unique_checks",
+        b"wait_timeout",
+    ];
+    let (_, name) = scope_and_name(token);
+    NAMES.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// Whether a scope is that of the whole server.

@@ -1,7 +1,7 @@
 //! `SET`: what of it two servers do in the same way, and what only the primary may do.
 //!
-//! A value that depends on nothing but the statement, the session's variables and functions of
-//! these goes to both servers, so that they stay alike. `SET sql_mode = CONCAT(@@sql_mode, ...)`
+//! A value that depends on nothing but the statement, the session's state and functions of these
+//! goes to both servers, so that they stay alike. `SET sql_mode = CONCAT(@@sql_mode, ...)`
 //! and `SET sql_mode = (SELECT REPLACE(...))` are what frameworks send first of all.
 
 use super::classify::{Draft, is};
@@ -35,6 +35,7 @@ struct Parts<'a> {
 pub(super) fn parse<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     let mut parts = Parts::default();
     let mut draft = Draft::session_state(verb);
+    scan.sets = true;
     loop {
         let end = assignment(verb, scan, &mut parts, &mut draft);
         match end {
@@ -287,6 +288,9 @@ fn variable<'a>(
         effects.session_read_only = Some(value.is_one_of(&[b"1", b"on", b"true"]));
     } else if variable.is(&["sql_mode"]) {
         effects.ansi_quotes = value.mentions_ansi();
+    } else if variable.is(&["sql_auto_is_null"]) && !value.is_one_of(&[b"0", b"off", b"false"]) {
+        // `WHERE id IS NULL` asks for the row that was inserted last then.
+        effects.takes = Pins::UNSHARED_STATE;
     } else if variable.is(CHARACTER_SETS) {
         effects.trail_bytes = Some(value.text().is_none_or(charset_has_trail_bytes));
     }

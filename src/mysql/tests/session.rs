@@ -460,6 +460,7 @@ fn user_variables_are_read_where_they_are_known() {
         "SELECT 5 INTO @a",
         "SELECT @a := 5",
         "SET @a = NOW()",
+        "SET @a = @@server_id",
         "CALL p(@a)",
         "EXECUTE s",
         "SELECT f(1)",
@@ -489,9 +490,16 @@ fn a_value_that_only_the_primary_has_pins_the_session() {
         "SET SESSION sql_mode = f(1)",
         "SET SESSION group_concat_max_len = (SELECT 5 FROM t)",
         "SET x",
+        "SET sql_auto_is_null = 1",
+        "SET SESSION sql_auto_is_null = ON, sql_mode = 'ANSI'",
     ] {
         let mut session = Session::new();
         session.run(sql);
+        session.reads_on_primary(Reason::UnsharedState);
+        let mut session = Session::new();
+        session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
+        session.run_with(sql, IN_READ_ONLY);
+        session.run("COMMIT");
         session.reads_on_primary(Reason::UnsharedState);
     }
     let mut session = Session::new();
@@ -501,7 +509,9 @@ fn a_value_that_only_the_primary_has_pins_the_session() {
     for sql in [
         "SET GLOBAL max_connections = 5",
         "SET sql_log_bin = 0",
+        "SET sql_auto_is_null = OFF",
         "SET @a = NOW()",
+        "SET @a = @@server_id",
     ] {
         let mut session = Session::new();
         session.run(sql);
