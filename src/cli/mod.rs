@@ -119,7 +119,7 @@ impl Explain {
                 ansi_quotes: self.ansi_quotes,
                 no_backslash_escapes: self.no_backslash_escapes,
                 multi_statements: true,
-                trail_bytes: false,
+                ..Dialect::default()
             },
         };
         explain::explain(&self.statements, session)

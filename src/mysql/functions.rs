@@ -3,7 +3,9 @@
 //! newer server's: it may write.
 //!
 //! A stored function of a built-in's name is reached by its schema (`app.now()`), which is never
-//! taken for the built-in.
+//! taken for the built-in; and some by a blank before the parenthesis (`now ()`).
+
+use super::lexer::Product;
 
 use Function::{
     AsksLock, ConnectionId, Constant, Diagnostics, Gtid, LastInsertId, Pure, ReleasesAllLocks,
@@ -39,15 +41,79 @@ pub enum Function {
     ServerState,
 }
 
-/// What a call of `name` means; `None` if no server has such a function built in.
-pub fn lookup(name: &[u8]) -> Option<Function> {
+/// What a call of `name` means; `None` if a server of `product` has no such function built in. With
+/// a blank before the parenthesis (`is_apart`) some names are not those of built-in functions,
+/// unless `IGNORE_SPACE` is in `sql_mode`, which nobody can see here.
+pub fn lookup(name: &[u8], product: Product, is_apart: bool) -> Option<Function> {
     let letter = name.first()?.to_ascii_lowercase();
     let first = usize::from(*STARTS.get(usize::from(letter))?);
     let end = usize::from(*STARTS.get(usize::from(letter.wrapping_add(1)))?);
     let group = FUNCTIONS.get(first..end)?;
     let folded = || name.iter().map(u8::to_ascii_lowercase);
     let found = group.binary_search_by(|(built_in, _)| built_in.iter().copied().cmp(folded()));
-    group.get(found.ok()?).map(|&(_, function)| function)
+    let at = found.ok()?.saturating_add(first);
+    let not = match (product, is_apart) {
+        (Product::Unknown, false) => 0,
+        (Product::Unknown, true) => APART_MYSQL | APART_MARIADB,
+        (Product::MySql, false) => NOT_MYSQL,
+        (Product::MySql, true) => NOT_MYSQL | APART_MYSQL,
+        (Product::MariaDb, false) => NOT_MARIADB,
+        (Product::MariaDb, true) => NOT_MARIADB | APART_MARIADB,
+    };
+    match EXCEPTIONS.get(at)? & not {
+        0 => FUNCTIONS.get(at).map(|&(_, function)| function),
+        _ => None,
+    }
+}
+
+/// Where names of the table are somebody's own functions all the same, in its order.
+static EXCEPTIONS: [u8; FUNCTIONS.len()] = {
+    let exceptions = [0; FUNCTIONS.len()];
+    let exceptions = with(exceptions, ONLY_MARIADB, NOT_MYSQL);
+    let exceptions = with(exceptions, ONLY_MYSQL, NOT_MARIADB);
+    let exceptions = with(exceptions, TOUCHING, APART_MYSQL | APART_MARIADB);
+    let exceptions = with(exceptions, TOUCHING_MYSQL, APART_MYSQL);
+    with(exceptions, TOUCHING_MARIADB, APART_MARIADB)
+};
+
+const NOT_MYSQL: u8 = 1;
+const NOT_MARIADB: u8 = 2;
+const APART_MYSQL: u8 = 4;
+const APART_MARIADB: u8 = 8;
+
+/// Adds an exception for each of `names`, which are sorted and in the table.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "when compiled"
+)]
+const fn with<const N: usize>(mut all: [u8; N], names: &[&[u8]], exception: u8) -> [u8; N] {
+    let (mut at, mut next) = (0, 0);
+    while at < N && next < names.len() {
+        if same(FUNCTIONS[at].0, names[next]) {
+            all[at] |= exception;
+            next += 1;
+        }
+        at += 1;
+    }
+    assert!(
+        next == names.len(),
+        "a name is not in the table, or not in order"
+    );
+    all
+}
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "when compiled"
+)]
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
 }
 
 /// Where the names of each first letter start.
@@ -226,17 +292,87 @@ const FUNCTIONS: &[(&[u8], Function)] = &[
     (b"yearweek", Pure),
 ];
 
+/// Not built into MySQL 8.4 and 9. (`MD5()` and `SHA1()`, which 9.6 has made a component, are not here:
+/// nobody has others of that name.)
+#[rustfmt::skip]
+const ONLY_MARIADB: &[&[u8]] = &[
+    b"add_months", b"binlog_gtid_pos", b"chr", b"column_add", b"column_check", b"column_create",
+    b"column_delete", b"column_exists", b"column_get", b"column_json", b"column_list",
+    b"concat_operator_oracle", b"crc32c", b"decode", b"decode_histogram", b"decode_oracle",
+    b"des_decrypt", b"des_encrypt", b"encode", b"encrypt", b"geomcollfromtext", b"geomcollfromwkb",
+    b"geometrycollectionfromtext", b"geometrycollectionfromwkb", b"geometryfromtext",
+    b"geometryfromwkb", b"geomfromtext", b"geomfromwkb", b"json_array_intersect", b"json_compact",
+    b"json_detailed", b"json_equals", b"json_exists", b"json_key_value", b"json_loose",
+    b"json_normalize", b"json_object_filter_keys", b"json_object_to_array", b"json_query", b"kdf",
+    b"lastval", b"lengthb", b"linefromtext", b"linefromwkb", b"linestringfromtext",
+    b"linestringfromwkb", b"lpad_oracle", b"ltrim_oracle", b"master_gtid_wait", b"mbrequal",
+    b"median", b"mlinefromtext", b"mlinefromwkb", b"mpointfromtext", b"mpointfromwkb",
+    b"mpolyfromtext", b"mpolyfromwkb", b"multilinestringfromtext", b"multilinestringfromwkb",
+    b"multipointfromtext", b"multipointfromwkb", b"multipolygonfromtext", b"multipolygonfromwkb",
+    b"natural_sort_key", b"nextval", b"nvl", b"nvl2", b"old_password", b"password",
+    b"percentile_cont", b"percentile_disc", b"pointfromtext", b"pointfromwkb", b"polyfromtext",
+    b"polyfromwkb", b"polygonfromtext", b"polygonfromwkb", b"replace_oracle", b"rpad_oracle",
+    b"rtrim_oracle", b"setval", b"sformat", b"st_boundary", b"st_isring", b"st_pointonsurface",
+    b"st_relate", b"substr_oracle", b"sys_guid", b"to_char", b"trim_oracle", b"uuid_v4", b"uuid_v7",
+    b"vec_distance", b"vec_distance_cosine", b"vec_distance_euclidean", b"vec_fromtext",
+    b"vec_totext", b"wsrep_last_seen_gtid", b"wsrep_last_written_gtid",
+    b"wsrep_sync_wait_upto_gtid",
+];
+
+/// Not built into MariaDB 10.6 to 11.
+#[rustfmt::skip]
+const ONLY_MYSQL: &[&[u8]] = &[
+    b"any_value", b"bin_to_uuid", b"format_pico_time", b"from_vector", b"geomcollection",
+    b"grouping", b"gtid_subset", b"gtid_subtract", b"icu_version", b"is_uuid",
+    b"json_duality_object", b"json_schema_validation_report", b"json_storage_free",
+    b"json_storage_size", b"mbrcoveredby", b"mbrcovers", b"ps_current_thread_id", b"ps_thread_id",
+    b"regexp_like", b"roles_graphml", b"source_pos_wait", b"st_buffer_strategy",
+    b"st_frechetdistance", b"st_geomcollfromtxt", b"st_hausdorffdistance", b"st_latitude",
+    b"st_lineinterpolatepoint", b"st_lineinterpolatepoints", b"st_longitude", b"st_makeenvelope",
+    b"st_numinteriorring", b"st_pointatdistance", b"st_swapxy", b"st_transform",
+    b"statement_digest", b"statement_digest_text", b"string_to_vector", b"to_vector",
+    b"uuid_to_bin", b"validate_password_strength", b"vector_dim", b"vector_distance",
+    b"vector_to_string", b"wait_for_executed_gtid_set", b"wait_until_sql_thread_after_gtids",
+];
+
+/// Built in only where the parenthesis follows at once.
+#[rustfmt::skip]
+const TOUCHING: &[&[u8]] = &[
+    b"adddate", b"bit_and", b"bit_or", b"bit_xor", b"cast", b"count", b"curdate", b"curtime",
+    b"date_add", b"date_sub", b"extract", b"group_concat", b"json_arrayagg", b"json_objectagg",
+    b"max", b"mid", b"min", b"now", b"position", b"session_user", b"std", b"stddev", b"stddev_pop",
+    b"stddev_samp", b"subdate", b"substr", b"substring", b"sum", b"system_user", b"trim",
+    b"var_pop", b"var_samp", b"variance",
+];
+
+/// The same, on MySQL alone.
+#[rustfmt::skip]
+const TOUCHING_MYSQL: &[&[u8]] = &[
+    b"json_duality_object", b"st_collect", b"sysdate",
+];
+
+/// The same, on MariaDB alone.
+#[rustfmt::skip]
+const TOUCHING_MARIADB: &[&[u8]] = &[
+    b"cume_dist", b"dense_rank", b"first_value", b"lag", b"lead", b"median", b"nth_value", b"ntile",
+    b"percent_rank", b"percentile_cont", b"percentile_disc", b"rank", b"row_number", b"trim_oracle",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn found(name: &[u8]) -> Option<Function> {
+        lookup(name, Product::Unknown, false)
+    }
 
     #[test]
     fn the_table_is_sorted_and_in_small_letters() {
         assert!(FUNCTIONS.is_sorted_by(|(a, _), (b, _)| a < b));
         for (name, function) in FUNCTIONS {
             assert_eq!(name.to_ascii_lowercase(), *name);
-            assert_eq!(lookup(name), Some(*function));
-            assert_eq!(lookup(&name.to_ascii_uppercase()), Some(*function));
+            assert_eq!(found(name), Some(*function));
+            assert_eq!(found(&name.to_ascii_uppercase()), Some(*function));
         }
     }
 
@@ -253,8 +389,44 @@ mod tests {
             "charge_card",
             "_now",
         ] {
-            assert_eq!(lookup(name.as_bytes()), None, "{name}");
+            assert_eq!(found(name.as_bytes()), None, "{name}");
         }
+    }
+
+    #[test]
+    fn each_product_has_functions_that_the_other_has_not() {
+        let on = |name: &str| {
+            let all = [Product::Unknown, Product::MySql, Product::MariaDb];
+            all.map(|product| lookup(name.as_bytes(), product, false).is_some())
+        };
+        assert_eq!(on("NOW"), [true, true, true]);
+        for name in [
+            "uuid_to_bin",
+            "any_value",
+            "REGEXP_LIKE",
+            "is_uuid",
+            "grouping",
+        ] {
+            assert_eq!(on(name), [true, true, false], "{name}");
+        }
+        for name in ["nvl", "to_char", "DECODE", "sys_guid", "password", "median"] {
+            assert_eq!(on(name), [true, false, true], "{name}");
+        }
+    }
+
+    #[test]
+    fn some_names_are_built_in_only_where_the_parenthesis_touches_them() {
+        let apart = |name: &str, product| lookup(name.as_bytes(), product, true).is_some();
+        for product in [Product::Unknown, Product::MySql, Product::MariaDb] {
+            for name in ["count", "SUM", "now", "max", "substring", "trim", "cast"] {
+                assert!(!apart(name, product), "{name}");
+                assert!(lookup(name.as_bytes(), product, false).is_some(), "{name}");
+            }
+            for name in ["abs", "IF", "coalesce", "concat", "left", "json_extract"] {
+                assert!(apart(name, product), "{name}");
+            }
+        }
+        assert!(apart("rank", Product::MySql) && !apart("rank", Product::MariaDb));
     }
 
     #[test]
@@ -272,7 +444,7 @@ mod tests {
             "load_file",
             "master_pos_wait",
         ] {
-            let function = lookup(name.as_bytes());
+            let function = found(name.as_bytes());
             assert!(!matches!(function, None | Some(Pure | Constant)), "{name}");
         }
     }

@@ -21,6 +21,35 @@ pub struct Dialect {
     /// backslash (big5, cp932, gb18030, gbk, sjis): see [`has_trail_bytes`]. Nothing with a byte
     /// from 0x80 can be read then.
     pub trail_bytes: bool,
+    /// Whose functions are built in.
+    pub product: Product,
+}
+
+/// What a server is, as far as a statement's meaning depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Product {
+    /// Either.
+    #[default]
+    Unknown,
+    /// MySQL, and what says nothing else of itself.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+impl Product {
+    /// By the version in a server's greeting.
+    pub fn of_version(version: &[u8]) -> Self {
+        const MARIADB: &[u8] = b"MariaDB";
+        let parts = version.windows(MARIADB.len());
+        match parts
+            .into_iter()
+            .any(|part| part.eq_ignore_ascii_case(MARIADB))
+        {
+            true => Self::MariaDb,
+            false => Self::MySql,
+        }
+    }
 }
 
 /// Whether a character set, by the id of its collation in the handshake, has characters whose

@@ -62,7 +62,7 @@ mod tests;
 pub mod track;
 
 pub use classify::{classify, classify_head};
-pub use lexer::Dialect;
+pub use lexer::{Dialect, Product};
 pub use mask::masked;
 pub use packet::Status;
 pub use route::{Decision, OwnWrites, Reply, Server, State, Target};

@@ -1,7 +1,7 @@
 //! Where a statement goes: from what it is, and from what the session has done. Nothing here looks
 //! at text; transactions are known from the status flags of replies.
 
-use super::lexer::Dialect;
+use super::lexer::{Dialect, Product};
 use super::packet::Status;
 use super::statement::{
     Access, Effects, Hint, Kind, Pins, Statement, TableName, UnderReadOnly, shows_server_state,
@@ -75,6 +75,7 @@ pub struct State {
     ansi_quotes: bool,
     trail_bytes: bool,
     multi_statements: bool,
+    product: Product,
     last: Server,
 }
 
@@ -108,6 +109,7 @@ impl State {
             ansi_quotes: dialect.ansi_quotes,
             trail_bytes: dialect.trail_bytes,
             multi_statements: dialect.multi_statements,
+            product: dialect.product,
             last: Server::Primary,
         }
     }
@@ -140,6 +142,7 @@ impl State {
             no_backslash_escapes: self.primary.contains(Status::NO_BACKSLASH_ESCAPES),
             multi_statements: self.multi_statements,
             trail_bytes: self.trail_bytes,
+            product: self.product,
         }
     }
 

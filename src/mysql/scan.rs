@@ -2,7 +2,7 @@
 
 use super::functions::{self, Function};
 use super::keyword::Keyword;
-use super::lexer::{Dialect, Lexer, Token, TokenKind};
+use super::lexer::{Dialect, Lexer, Product, Token, TokenKind};
 use super::statement::{Span, shows_server_state};
 use crate::telemetry::RouteReason;
 
@@ -10,6 +10,7 @@ use crate::telemetry::RouteReason;
 #[derive(Clone, Debug)]
 pub(super) struct Scan<'a> {
     lexer: Lexer<'a>,
+    product: Product,
     previous: Seen<'a>,
     before: Seen<'a>,
     depth: u32,
@@ -106,6 +107,7 @@ impl<'a> Scan<'a> {
     pub(super) const fn new(text: &'a [u8], dialect: Dialect) -> Self {
         Self {
             lexer: Lexer::new(text, dialect),
+            product: dialect.product,
             previous: Seen::NOTHING,
             before: Seen::NOTHING,
             depth: 0,
@@ -189,7 +191,7 @@ impl<'a> Scan<'a> {
         match token.kind {
             TokenKind::Word => self.word(seen),
             TokenKind::QuotedName => self.name_behind_dot(token),
-            TokenKind::Open => self.open(),
+            TokenKind::Open => self.open(token),
             TokenKind::Close => self.close(),
             TokenKind::Assign => {
                 self.found.assigns_user_variables = true;
@@ -272,8 +274,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn open(&mut self) {
-        self.call();
+    fn open(&mut self, token: Token<'a>) {
+        self.call(token);
         self.depth = self.depth.saturating_add(1);
     }
 
@@ -307,7 +309,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A parenthesis: is what stands before it called?
-    fn call(&mut self) {
+    fn call(&mut self, open: Token<'a>) {
         let (name, before) = (self.previous, self.before);
         if let NameList::Named(depth) = self.list {
             self.list = NameList::Inside(depth);
@@ -336,13 +338,14 @@ impl<'a> Scan<'a> {
             Keyword::Structure | Keyword::As => {}
             Keyword::Any if follows_operator => {}
             Keyword::Of if before.keyword == Keyword::Member => {}
-            _ if name.is(TokenKind::Word) => self.called(name.token),
+            _ if name.is(TokenKind::Word) => self.called(name.token, open),
             _ => self.doubt(name.token),
         }
     }
 
-    fn called(&mut self, name: Token<'a>) {
-        let Some(function) = functions::lookup(name.text) else {
+    fn called(&mut self, name: Token<'a>, open: Token<'a>) {
+        let is_apart = name.offset.saturating_add(name.text.len()) != open.offset;
+        let Some(function) = functions::lookup(name.text, self.product, is_apart) else {
             return self.doubt(name);
         };
         self.found.varies |= function != Function::Constant;

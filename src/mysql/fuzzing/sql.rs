@@ -1,6 +1,6 @@
 //! What must hold for any bytes: driven by the fuzz target, its corpus and property tests.
 
-use crate::mysql::lexer::{Lexer, TokenKind};
+use crate::mysql::lexer::{Lexer, Product, TokenKind};
 use crate::mysql::{Dialect, Hint, Kind, OwnWrites, Reply, Server, State, Status, Target};
 use crate::mysql::{Statement, classify, masked};
 
@@ -24,11 +24,14 @@ pub fn check_sql(data: &[u8]) {
 
 /// Every dialect there is.
 pub fn dialects() -> impl Iterator<Item = Dialect> {
-    (0..16_u8).map(|bits| Dialect {
+    let products = [Product::Unknown, Product::MySql, Product::MariaDb];
+    let all = (0..16_u8).flat_map(move |bits| products.map(|product| (bits, product)));
+    all.map(|(bits, product)| Dialect {
         ansi_quotes: bits & 1 != 0,
         no_backslash_escapes: bits & 2 != 0,
         multi_statements: bits & 4 != 0,
         trail_bytes: bits & 8 != 0,
+        product,
     })
 }
 

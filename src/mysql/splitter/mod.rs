@@ -29,7 +29,7 @@ use self::server::{Connection, ServerSide};
 use super::capabilities::Capabilities;
 use super::framer::Framer;
 use super::handshake::Response;
-use super::lexer::{Dialect, has_trail_bytes};
+use super::lexer::{Dialect, Product, has_trail_bytes};
 use super::login::{Established, Peer};
 use super::packet::Status;
 use super::route::{OwnWrites, Server, State, Target};
@@ -226,7 +226,7 @@ impl Splitter {
             None => Connection::Closed,
         };
         let status = established.status;
-        let dialect = dialect_of(&established.response, established.status);
+        let dialect = dialect_of(&established);
         let mut state = State::new(dialect, replica != Connection::Closed);
         if let Some(schema) = &established.response.database {
             state = state.in_schema(schema);
@@ -363,7 +363,7 @@ impl Splitter {
 
     /// The session is as it was after its login, but for its default schema.
     fn reset(&mut self) {
-        let dialect = dialect_of(&self.established.response, self.established.status);
+        let dialect = dialect_of(&self.established);
         self.state.reset(dialect);
         self.prepared = PreparedStatements::default();
         self.journal.reset();
@@ -403,14 +403,16 @@ impl Splitter {
 }
 
 /// How the first statement of a session is to be read.
-fn dialect_of(response: &Response, status: Status) -> Dialect {
+fn dialect_of(established: &Established) -> Dialect {
+    let response = &established.response;
     Dialect {
         ansi_quotes: false,
-        no_backslash_escapes: status.contains(Status::NO_BACKSLASH_ESCAPES),
+        no_backslash_escapes: established.status.contains(Status::NO_BACKSLASH_ESCAPES),
         multi_statements: response
             .capabilities
             .contains(Capabilities::MULTI_STATEMENTS),
         trail_bytes: has_trail_bytes(u16::from(response.charset)),
+        product: Product::of_version(&established.version),
     }
 }
 

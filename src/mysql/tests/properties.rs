@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use crate::entropy::corpus;
 use crate::mysql::lexer::{Lexer, Token, TokenKind};
-use crate::mysql::{Dialect, Kind, OwnWrites, State, Target, classify, fuzzing};
+use crate::mysql::{Dialect, Kind, OwnWrites, Product, State, Target, classify, fuzzing};
 
 /// Pieces that statements are made of, so that many of them are nearly right.
 const PIECES: &[&str] = &[
@@ -116,11 +116,14 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 fn dialects() -> impl Strategy<Value = Dialect> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(ansi, escapes, multi)| Dialect {
+    let products = select(vec![Product::Unknown, Product::MySql, Product::MariaDb]);
+    let all = (any::<bool>(), any::<bool>(), any::<bool>(), products);
+    all.prop_map(|(ansi, escapes, multi, product)| Dialect {
         ansi_quotes: ansi,
         no_backslash_escapes: escapes,
         multi_statements: multi,
         trail_bytes: false,
+        product,
     })
 }
 

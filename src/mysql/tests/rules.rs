@@ -1,7 +1,7 @@
 //! The rules in their order, each with what it takes and what it leaves alone.
 
 use super::{all_go, all_read, all_to_primary, read, route};
-use crate::mysql::{Access, Dialect, Kind, OwnWrites, State, Target, classify};
+use crate::mysql::{Access, Dialect, Kind, OwnWrites, Product, State, Target, classify};
 use crate::telemetry::RouteReason as Reason;
 
 #[test]
@@ -304,6 +304,10 @@ fn functions_that_are_not_built_in_go_to_the_primary() {
             "SELECT CASE (a) WHEN 1 THEN f(1) END",
             "SELECT \u{e9}t\u{e9}(1)",
             "SELECT service_get_write_locks('a', 'b', 1)",
+            "SELECT count (1)",
+            "SELECT NOW/**/()",
+            "SELECT a FROM t WHERE b = max\n(1)",
+            "SELECT RANK () OVER (ORDER BY a) FROM t",
         ],
     );
     let statement = read("SELECT a, charge_card(5)");
@@ -312,6 +316,38 @@ fn functions_that_are_not_built_in_go_to_the_primary() {
         b"charge_card"
     );
     assert!(statement.effects.assigns_user_variables, "it may do that");
+}
+
+#[test]
+fn what_is_built_in_depends_on_the_server() {
+    let kind = |sql: &str, product| {
+        let dialect = Dialect {
+            product,
+            ..Dialect::default()
+        };
+        let mut state = State::new(dialect, true);
+        state.reset(state.dialect());
+        classify(sql.as_bytes(), state.dialect()).kind
+    };
+    for (sql, on_mysql, on_mariadb) in [
+        ("SELECT NOW(), COUNT(*) FROM t", Kind::Read, Kind::Read),
+        ("SELECT UUID_TO_BIN(a) FROM t", Kind::Read, Kind::Doubtful),
+        ("SELECT NVL(a, b) FROM t", Kind::Doubtful, Kind::Read),
+        (
+            "SELECT NTILE (4) OVER () FROM t",
+            Kind::Read,
+            Kind::Doubtful,
+        ),
+        ("SELECT COUNT (*) FROM t", Kind::Doubtful, Kind::Doubtful),
+    ] {
+        assert_eq!(kind(sql, Product::MySql), on_mysql, "{sql}");
+        assert_eq!(kind(sql, Product::MariaDb), on_mariadb, "{sql}");
+    }
+    assert_eq!(Product::of_version(b"9.7.0"), Product::MySql);
+    assert_eq!(
+        Product::of_version(b"5.5.5-10.11.6-MariaDB-1"),
+        Product::MariaDb
+    );
 }
 
 #[test]

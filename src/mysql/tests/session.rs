@@ -498,8 +498,7 @@ fn a_value_that_only_the_primary_has_pins_the_session() {
         session.reads_on_primary(Reason::UnsharedState);
         let mut session = Session::new();
         session.run_with("START TRANSACTION READ ONLY", IN_READ_ONLY);
-        session.run_with(sql, IN_READ_ONLY);
-        session.run("COMMIT");
+        session.run(sql);
         session.reads_on_primary(Reason::UnsharedState);
     }
     let mut session = Session::new();

@@ -76,6 +76,23 @@ fn the_schema_of_the_login_is_the_default_one_also_of_another_user() {
     assert_eq!(read_by(&mut splitter), Some(Peer::Primary));
 }
 
+#[test]
+fn the_greeting_says_whose_functions_are_built_in() {
+    for (version, to) in [
+        ("8.4.0", Peer::Replica),
+        ("5.5.5-10.11.6-MariaDB", Peer::Primary),
+    ] {
+        let capabilities = Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF;
+        let mut established = established(capabilities, false, false);
+        established.version = version.into();
+        let mut splitter = Splitter::new(settings(0), Box::new(established));
+        let (mut orders, mut packet) = (Vec::new(), Vec::new());
+        write_command(&mut packet, Command::Query, b"SELECT UUID_TO_BIN('x')");
+        let taken = splitter.client(&mut packet, 1, &mut orders);
+        assert_eq!(taken.to, Some(to), "{version}");
+    }
+}
+
 /// Has the client say this and the primary answer with this packet.
 fn exchange(
     splitter: &mut Splitter,
