@@ -88,6 +88,11 @@ impl<'a> Draft<'a> {
         Self::new(Kind::Primary, reason, decisive)
     }
 
+    /// It shows what a server is, or does.
+    const fn server_read(decisive: Token<'a>) -> Self {
+        Self::new(Kind::ServerRead, RouteReason::ServerState, decisive)
+    }
+
     /// It goes to both.
     pub(super) const fn session_state(decisive: Token<'a>) -> Self {
         Self::new(Kind::SessionState, RouteReason::SessionState, decisive)
@@ -192,10 +197,17 @@ impl<'a> Draft<'a> {
             return self.beyond_reading(finding, verb, found, dialect);
         }
         let own = || Finding::new(self.reason, self.decisive);
-        let (kind, finding) = if self.is_final {
+        let only_shows = !found.needs_primary && found.doubt.is_none();
+        let (kind, finding) = if self.kind == Kind::ServerRead && !only_shows {
+            (Kind::Primary, own())
+        } else if self.is_final {
             (self.kind, own())
         } else if let Some(finding) = found.primary {
-            (Kind::Primary, self.explained(finding))
+            let kind = match self.kind {
+                Kind::Read if only_shows => Kind::ServerRead,
+                _ => Kind::Primary,
+            };
+            (kind, self.explained(finding))
         } else if let (Kind::Read, Some(finding)) = (self.kind, found.doubt) {
             (Kind::Doubtful, finding)
         } else if let (Kind::Read, Some(finding)) = (self.kind, found.diagnostics) {
@@ -364,7 +376,7 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         let next = scan.next();
         return match is_any(next, &["status", "slaves", "replicas"]) {
             true => Draft::read(RouteReason::Show, verb),
-            false => Draft::primary(RouteReason::ServerState, decisive),
+            false => Draft::server_read(decisive),
         };
     }
     if is_any(word, &replicated) {
@@ -374,14 +386,14 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
         };
         // A replica has events, but runs none, and says so.
         if is(named, "event") {
-            return Draft::primary(RouteReason::ServerState, decisive);
+            return Draft::server_read(decisive);
         }
         if is(named, "procedure") {
             scan.found.primary = None; // Not `PROCEDURE ANALYSE`.
         }
         return Draft::read(RouteReason::Show, verb);
     }
-    Draft::primary(RouteReason::ServerState, decisive)
+    Draft::server_read(decisive)
 }
 
 /// `EXPLAIN`, `DESC`, `DESCRIBE`: plans are made on the replica, but nothing is run there.

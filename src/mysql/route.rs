@@ -139,10 +139,18 @@ impl State {
     pub const fn dialect(&self) -> Dialect {
         Dialect {
             ansi_quotes: self.ansi_quotes,
-            no_backslash_escapes: self.primary.contains(Status::NO_BACKSLASH_ESCAPES),
+            no_backslash_escapes: self.escapes_are_off(),
             multi_statements: self.multi_statements,
             trail_bytes: self.trail_bytes,
             product: self.product,
+        }
+    }
+
+    /// Of the server that is there.
+    const fn escapes_are_off(&self) -> bool {
+        match self.has_primary {
+            true => self.primary.contains(Status::NO_BACKSLASH_ESCAPES),
+            false => self.replica.contains(Status::NO_BACKSLASH_ESCAPES),
         }
     }
 
@@ -186,6 +194,12 @@ impl State {
 
     /// The connection to the primary is lost.
     pub const fn lose_primary(&mut self) {
+        // A replica that is yet to be opened is brought to what the session is.
+        let escapes = Status::NO_BACKSLASH_ESCAPES;
+        self.replica = match self.escapes_are_off() {
+            true => self.replica.with(escapes),
+            false => self.replica.without(escapes),
+        };
         self.has_primary = false;
     }
 
@@ -223,7 +237,7 @@ impl State {
         let ends_replica_transaction = self.in_replica_transaction()
             && target == Target::Primary
             && ends_transaction(statement);
-        let (target, reason) = self.within_reach(target, reason);
+        let (target, reason) = self.within_reach(statement, target, reason);
         Decision {
             target,
             reason,
@@ -291,7 +305,7 @@ impl State {
     /// It cannot be had on the primary instead, where it has not begun.
     const fn in_transaction_that_may_write(&self, statement: &Statement) -> (Target, RouteReason) {
         let stays = match statement.kind {
-            Kind::Read | Kind::EndTransaction => true,
+            Kind::Read | Kind::ServerRead | Kind::EndTransaction => true,
             Kind::Begin(access) => self.only_reads(access),
             _ => false,
         };
@@ -328,7 +342,9 @@ impl State {
                 (true, OwnWrites::Visible) => (Target::Replica, RouteReason::ReadOnlyTransaction),
             };
         }
-        if !self.primary.contains(Status::AUTOCOMMIT) && !self.session_read_only {
+        // While the primary is away, a transaction of reads can begin on the replica.
+        let is_off = self.has_primary && !self.primary.contains(Status::AUTOCOMMIT);
+        if is_off && !self.session_read_only {
             return to_primary(RouteReason::AutocommitOff);
         }
         match statement.kind {
@@ -369,7 +385,12 @@ impl State {
     }
 
     /// What becomes of a target that is not there.
-    fn within_reach(&self, target: Target, reason: RouteReason) -> (Target, RouteReason) {
+    fn within_reach(
+        &self,
+        statement: &Statement,
+        target: Target,
+        reason: RouteReason,
+    ) -> (Target, RouteReason) {
         match (target, self.has_primary, self.has_replica) {
             // A transaction sees one snapshot, however old it gets.
             (Target::Replica, true, true)
@@ -381,6 +402,9 @@ impl State {
             (Target::Both, true, false) => (Target::Primary, reason),
             (Target::Both, false, true) => (Target::Replica, reason),
             (Target::Last, false, true) if self.last == Server::Replica => (target, reason),
+            (Target::Primary, false, true) if is_honest_at_replica(statement.kind, reason) => {
+                (Target::Replica, reason)
+            }
             (Target::Primary | Target::Last | Target::Both, false, _)
             | (Target::Replica, false, false) => (Target::Refused, RouteReason::PrimaryLost),
             _ => (target, reason),
@@ -525,6 +549,16 @@ impl State {
             Some(free) => *free = Some(name),
             None => self.pins = self.pins.with(Pins::TEMPORARY_TABLES),
         }
+    }
+}
+
+/// Whether the replica's answer to what is asked of the primary is true while that is away: it is
+/// then the server that is asked about, and no transaction is open that could end.
+const fn is_honest_at_replica(kind: Kind, reason: RouteReason) -> bool {
+    match kind {
+        Kind::Read | Kind::ServerRead => matches!(reason, RouteReason::ServerState),
+        Kind::EndTransaction => matches!(reason, RouteReason::Transaction),
+        _ => false,
     }
 }
 

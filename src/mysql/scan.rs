@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) unseen: bool,
     /// What needs the primary.
     pub(super) primary: Option<Finding>,
+    /// It is found for more than what it shows of a server.
+    pub(super) needs_primary: bool,
     /// What may need the primary.
     pub(super) doubt: Option<Finding>,
     /// What asks about the statement before.
@@ -119,6 +121,7 @@ impl<'a> Scan<'a> {
                 second_statement: None,
                 unseen: false,
                 primary: None,
+                needs_primary: false,
                 doubt: None,
                 diagnostics: None,
                 varies: false,
@@ -397,6 +400,7 @@ impl<'a> Scan<'a> {
     }
 
     fn primary(&mut self, reason: RouteReason, token: Token<'a>) {
+        self.found.needs_primary |= reason != RouteReason::ServerState;
         self.found
             .primary
             .get_or_insert(Finding::new(reason, token));

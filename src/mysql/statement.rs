@@ -67,6 +67,8 @@ pub enum Kind {
     Read,
     /// It reads as far as can be seen; a hint can vouch for the rest.
     Doubtful,
+    /// It only reads, and what it reads is a server's own: the primary's, as long as there is one.
+    ServerRead,
     /// It needs the primary, whatever a hint says.
     Primary,
     /// It asks about the statement before it.

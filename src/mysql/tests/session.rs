@@ -650,6 +650,83 @@ fn without_the_primary_reads_go_on_and_nothing_else() {
 }
 
 #[test]
+fn without_the_primary_the_replica_tells_of_itself_and_of_nothing_that_only_the_primary_knew() {
+    let mut session = Session::new();
+    session.run("SELECT f(1)");
+    session.state.lose_primary();
+    for sql in [
+        "SHOW VARIABLES LIKE 'x'",
+        "SHOW EVENTS",
+        "SHOW PROCESSLIST",
+        "SELECT @@global.max_connections",
+        "SELECT * FROM performance_schema.threads",
+    ] {
+        session.expect(sql, Target::Replica, Reason::ServerState);
+    }
+    for sql in [
+        "SELECT LAST_INSERT_ID()",
+        "SELECT CONNECTION_ID()",
+        "SELECT @@gtid_executed",
+        "SELECT @@global.x FOR UPDATE",
+        "SELECT @@global.x, f(1)",
+        "SELECT @@global.x, LAST_INSERT_ID()",
+        "SHOW VARIABLES WHERE f(1)",
+        "SHOW STATUS WHERE GET_LOCK('x', 1)",
+        "SELECT @a",
+        "/* route:primary */ SELECT 1",
+        "SET GLOBAL x = 1",
+    ] {
+        session.expect(sql, Target::Refused, Reason::PrimaryLost);
+    }
+    let unseen = session.state.route(&read("SELECT 1"), OwnWrites::Unseen);
+    assert_eq!(unseen.target, Target::Refused);
+    session.run("USE sys");
+    session.expect("SELECT * FROM x", Target::Replica, Reason::ServerState);
+}
+
+#[test]
+fn without_the_primary_a_session_without_autocommit_reads_in_transactions_of_the_replica() {
+    let mut session = Session::new();
+    session.run_with("SET autocommit = 0", NO_FLAGS);
+    session.state.lose_primary();
+    session.reads_on_replica();
+    session.run_with("SELECT 1", Status::IN_TRANSACTION);
+    for sql in ["SELECT 1", "SHOW VARIABLES", "COMMIT", "ROLLBACK"] {
+        session.expect(sql, Target::Replica, Reason::ReadOnlyTransaction);
+    }
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "SELECT * FROM t FOR UPDATE",
+        "SELECT f(1)",
+        "CREATE TABLE t (a INT)",
+        "CALL p()",
+        "BEGIN",
+    ] {
+        session.expect(sql, Target::Refused, Reason::PrimaryLost);
+    }
+    session.run_with("COMMIT", NO_FLAGS);
+    session.reads_on_replica();
+    session.expect(
+        "INSERT INTO t VALUES (1)",
+        Target::Refused,
+        Reason::PrimaryLost,
+    );
+    session.expect("ROLLBACK", Target::Replica, Reason::Transaction);
+}
+
+#[test]
+fn without_the_primary_the_replica_says_how_statements_are_read() {
+    let mut session = Session::new();
+    let escapes = Status::NO_BACKSLASH_ESCAPES;
+    session.run_with("SET sql_mode = 'NO_BACKSLASH_ESCAPES'", IDLE.with(escapes));
+    session.state.set_status(Replica, IDLE);
+    session.state.lose_primary();
+    assert!(session.state.dialect().no_backslash_escapes);
+    session.run_with("SET sql_mode = ''", IDLE);
+    assert!(!session.state.dialect().no_backslash_escapes);
+}
+
+#[test]
 fn a_schema_that_shows_the_server_is_read_on_the_primary() {
     let mut session = Session::new();
     session.run("USE performance_schema");
