@@ -398,7 +398,12 @@ fn show<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
 
 /// `EXPLAIN`, `DESC`, `DESCRIBE`: plans are made on the replica, but nothing is run there.
 fn explain<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
+    const STATEMENTS: [&str; 4] = ["select", "table", "values", "with"];
     while let Some(token) = scan.next() {
+        // `ANALYZE` stands before the statement; in it, it is a name.
+        if token.kind == TokenKind::Open || is_any(Some(token), &STATEMENTS) {
+            break;
+        }
         if is(Some(token), "analyze") {
             return Draft::primary(RouteReason::ExplainRuns, token);
         }

@@ -6,7 +6,8 @@
 pub(super) enum Keyword {
     /// A name, or a word that changes nothing.
     Other,
-    /// A reserved word that a parenthesis can follow without being called.
+    /// A word that a parenthesis can follow without being called, on any server: most are reserved,
+    /// and no server lets a function be called by the others without quotes.
     Structure,
     /// `ANY` and `SOME`: a subquery follows when an operator stands before them.
     Any,
@@ -58,14 +59,16 @@ impl Keyword {
             *to = from.to_ascii_lowercase();
         }
         match &*folded {
-            b"all" | b"and" | b"between" | b"bigint" | b"by" | b"case" | b"dec" | b"decimal"
-            | b"distinct" | b"distinctrow" | b"div" | b"double" | b"else" | b"except"
-            | b"exists" | b"float" | b"from" | b"group" | b"having" | b"in" | b"index" | b"int"
-            | b"integer" | b"intersect" | b"join" | b"key" | b"lateral" | b"like" | b"limit"
-            | b"mediumint" | b"not" | b"numeric" | b"on" | b"or" | b"over" | b"partition"
+            b"all" | b"and" | b"between" | b"bigint" | b"bit" | b"by" | b"case" | b"datetime"
+            | b"dec" | b"decimal" | b"distinct" | b"distinctrow" | b"div" | b"double" | b"else"
+            | b"except" | b"exists" | b"float" | b"from" | b"group" | b"having"
+            | b"high_priority" | b"in" | b"index" | b"int" | b"integer" | b"intersect"
+            | b"join" | b"key" | b"lateral" | b"like" | b"limit" | b"mediumint" | b"nchar"
+            | b"not" | b"numeric" | b"nvarchar" | b"on" | b"or" | b"over" | b"partition"
             | b"real" | b"regexp" | b"rlike" | b"select" | b"smallint" | b"straight_join"
-            | b"table" | b"then" | b"tinyint" | b"union" | b"using" | b"varbinary" | b"varchar"
-            | b"when" | b"where" | b"xor" => Self::Structure,
+            | b"table" | b"text" | b"then" | b"tinyint" | b"union" | b"using" | b"varbinary"
+            | b"varchar" | b"when" | b"where" | b"xor" => Self::Structure,
+            b"sql_big_result" | b"sql_calc_found_rows" | b"sql_small_result" => Self::Structure,
             b"any" | b"some" => Self::Any,
             b"as" => Self::As,
             b"connection" => Self::Connection,
@@ -124,7 +127,7 @@ impl Keyword {
 }
 
 /// Bytes of the longest word that means something.
-const LONGEST: usize = b"straight_join".len();
+const LONGEST: usize = b"sql_calc_found_rows".len();
 
 #[cfg(test)]
 mod tests {

@@ -309,8 +309,7 @@ impl<'a> Lexer<'a> {
             }
             b'!' | b'%' | b'&' | b'*' | b'+' | b'-' | b'/' | b':' | b'<' | b'>' | b'^' | b'{'
             | b'|' | b'}' | b'~' => mark(TokenKind::Mark),
-            // `$$` and `$tag$` enclose strings in MySQL 9.
-            b'$' => return TokenKind::Unreadable,
+            b'$' => return self.dollar(),
             byte if is_name(byte) => return self.word(),
             _ => return TokenKind::Unreadable,
         };
@@ -321,6 +320,17 @@ impl<'a> Lexer<'a> {
     fn word(&mut self) -> TokenKind {
         self.skip_while(is_name);
         TokenKind::Word
+    }
+
+    /// A name, unless it is `$$` or `$tag$`, which enclose strings in MySQL 9.
+    fn dollar(&mut self) -> TokenKind {
+        let start = self.at;
+        let kind = self.word();
+        let name = self.text.get(start..self.at).unwrap_or_default();
+        match name.iter().filter(|byte| **byte == b'$').count() {
+            1 => kind,
+            _ => TokenKind::Unreadable,
+        }
     }
 
     fn enclosed(&mut self, kind: TokenKind, quote: u8) -> TokenKind {

@@ -88,6 +88,13 @@ fn plain_reads_go_to_the_replica() {
         "SELECT -1--1, 1- -1, a*/**/b FROM t",
         "SELECT /*+ MAX_EXECUTION_TIME(1000) NO_INDEX_MERGE(t1) */ a FROM t1",
         "SELECT a FROM t GROUP BY a WITH ROLLUP",
+        "SELECT CONVERT(a, DATETIME(6)), CONVERT(b, NCHAR(5)) FROM t",
+        "SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (a DATETIME(6) PATH '$.a', \
+         b BIT(1) PATH '$.b', c TEXT(9) PATH '$.c')) AS jt",
+        "SELECT SQL_CALC_FOUND_ROWS (a), b FROM t",
+        "SELECT HIGH_PRIORITY (a) FROM t",
+        "SELECT SQL_SMALL_RESULT SQL_BIG_RESULT (a) FROM t",
+        "SELECT $a, t.$b, a$b$c FROM $t",
     ]);
 }
 
@@ -304,6 +311,9 @@ fn functions_that_are_not_built_in_go_to_the_primary() {
             "SELECT CASE (a) WHEN 1 THEN f(1) END",
             "SELECT \u{e9}t\u{e9}(1)",
             "SELECT service_get_write_locks('a', 'b', 1)",
+            // Somebody's own on MariaDB, which has no such syntax.
+            "SELECT a FROM t GROUP BY rollup (a)",
+            "SELECT sql_no_cache (a)",
             "SELECT count (1)",
             "SELECT NOW/**/()",
             "SELECT a FROM t WHERE b = max\n(1)",
@@ -427,6 +437,8 @@ fn explain_goes_to_the_replica_unless_it_runs_or_plans_a_write() {
             "DESCRIBE t `a%`",
             "EXPLAIN t",
             "DESC db.t",
+            "EXPLAIN SELECT t.analyze FROM t",
+            "EXPLAIN (SELECT t.analyze FROM t)",
         ],
     );
     all_to_primary(
@@ -718,6 +730,8 @@ fn everything_else_goes_to_the_primary() {
             "\\",
             "SELECT \\N",
             "SELECT $$a$$",
+            "SELECT $tag$a$tag$",
+            "SELECT $a$",
         ],
     );
     all_to_primary(
