@@ -647,10 +647,7 @@ impl Splitter {
         let Some(exchange) = &self.exchange else {
             return;
         };
-        let reads = matches!(
-            exchange.ask.statement.kind,
-            Kind::Read | Kind::Diagnostics | Kind::SessionState
-        );
+        let reads = writes_nothing(&exchange.ask.statement);
         match self.settings.read_after_write {
             ReadAfterWrite::Off => {}
             ReadAfterWrite::For(_) if reads || !exchange.ask.is_counted => {}
@@ -666,11 +663,7 @@ impl Splitter {
             return;
         };
         let statement = &exchange.ask.statement;
-        let writes = exchange.ask.is_counted
-            && !matches!(
-                statement.kind,
-                Kind::Read | Kind::Diagnostics | Kind::SessionState
-            );
+        let writes = exchange.ask.is_counted && !writes_nothing(statement);
         match self.settings.read_after_write {
             ReadAfterWrite::For(_) if writes => self.own_writes = Written::AtUs(now_us),
             // An error names no transactions.
@@ -748,6 +741,14 @@ impl Splitter {
             self.ask_ourselves(Server::Replica, Purpose::KillQuery, statement, orders);
         }
     }
+}
+
+/// Whether a statement leaves nothing that a replica could lack.
+const fn writes_nothing(statement: &Statement) -> bool {
+    matches!(
+        statement.kind,
+        Kind::Read | Kind::ServerRead | Kind::Diagnostics | Kind::SessionState
+    )
 }
 
 /// Whether a statement with this reason may hold several that write, each on its own.
