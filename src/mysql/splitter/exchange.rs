@@ -15,6 +15,9 @@ use crate::mysql::route::{self, Decision, Server, Target};
 use crate::mysql::statement::{Hint, Kind, Statement};
 use crate::telemetry::RouteReason;
 
+/// `ER_PARSE_ERROR`
+const PARSE_ERROR: u16 = 1064;
+
 /// A command of the client's, as it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
@@ -658,12 +661,19 @@ impl Splitter {
 
     /// Notes that a statement has failed at the primary, perhaps after it had written something: a
     /// procedure has more than one statement, and not every table has transactions.
-    pub(super) fn note_failed(&mut self, now_us: u64) {
+    pub(super) fn note_failed(&mut self, code: u16, now_us: u64) {
         let Some(exchange) = &self.exchange else {
             return;
         };
         let statement = &exchange.ask.statement;
-        let writes = exchange.ask.is_counted && !writes_nothing(statement);
+        let calls = matches!(
+            statement.reason,
+            RouteReason::Procedure | RouteReason::PreparedText
+        );
+        // A text that is no statement has done nothing, but one inside of what is called may have
+        // another before it. `select $$` is what MySQL's command line says first of all.
+        let was_read = code != PARSE_ERROR || calls;
+        let writes = exchange.ask.is_counted && was_read && !writes_nothing(statement);
         match self.settings.read_after_write {
             ReadAfterWrite::For(_) if writes => self.own_writes = Written::AtUs(now_us),
             // An error names no transactions.

@@ -246,7 +246,7 @@ impl Splitter {
             Heard::Error(code) => {
                 let own = matches!(self.side(server).duty, Duty::Own(_));
                 if server == Server::Primary && !own {
-                    self.note_failed(now_us);
+                    self.note_failed(code, now_us);
                 }
                 (Outcome::Error(code), false)
             }

@@ -13,7 +13,9 @@ use crate::mysql::splitter::{Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
 
 const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
-const ERROR: &[u8] = b"\xff\x15\x04#42000no";
+/// `ER_DUP_ENTRY`, `ER_PARSE_ERROR`
+const ERROR: &[u8] = b"\xff\x26\x04#23000no";
+const NO_STATEMENT: &[u8] = b"\xff\x28\x04#42000no";
 
 /// `ColumnDefinition41` of a parameter.
 const PARAMETER: &[u8] = b"\x03def\0\0\0\x01?\0\x0c\x3f\0\0\0\0\0\xfd\x80\0\0\0\0";
@@ -133,6 +135,7 @@ impl Session {
                 [&[0][..], &id, &[0, 0, self.parameters, 0, 0, 0, 0]].concat()
             }
             Command::StmtClose => return,
+            _ if self.fails && payload.ends_with(b"$$") => NO_STATEMENT.to_vec(),
             _ if self.fails => ERROR.to_vec(),
             _ => OK.to_vec(),
         };
@@ -335,6 +338,9 @@ fn a_write_that_failed_may_have_written() {
     session.reads_at(Server::Replica);
     session.fails = true;
     session.query("SELECT nonsense");
+    session.reads_at(Server::Replica);
+    session.fails = true;
+    session.query("select $$");
     session.reads_at(Server::Replica);
 
     let mut session = Session::of(false, ReadAfterWrite::Gtid);
