@@ -198,7 +198,7 @@ fn b_14_nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
     balancer.expect_error("the TLS handshake failed");
     let error = refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"));
     assert!(!error.contains("Access denied"), "{error}");
-    balancer.wait_for_log("the TLS handshake failed: the peer's certificate is not accepted");
+    balancer.wait_for_log("the TLS handshake failed: the server's certificate is not accepted");
     assert_eq!([logins(&pair.primary), logins(&pair.replica)], before);
     said(&mariadb(pair.primary.address(), "secret", &[], "DO 1"));
     assert_ne!(logins(&pair.primary), before[0], "a login is seen");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::{
     Authority, Balancer, Chunks, Config, End, Nginx, Peer, SITE, Server, Service, Site, Tape,
-    TlsEnd, TlsPeer, curl_with, receive_tape, send_tape, slow_server, small_buffers, tls12,
+    TlsEnd, TlsPeer, curl_with, lines, receive_tape, send_tape, slow_server, small_buffers, tls12,
     tls12_rsa, tls13,
 };
 
@@ -386,12 +386,14 @@ fn tls_passes_through_to_the_server_of_the_name_with_that_servers_certificate() 
     let [fallback, site, wild] = nginx.addresses()[..] else {
         panic!("three servers")
     };
+    let log = authority.directory().join("access.log");
     let config = Config::to([fallback])
         .listener_tls("mode = \"passthrough\"")
         .tls_route("server_names = [\"site.example\"]", "site")
         .tls_route("server_names = [\"*.wild.example\"]", "wild")
         .and_pool("site", [site])
-        .and_pool("wild", [wild]);
+        .and_pool("wild", [wild])
+        .access_log(log.display());
     let balancer = Balancer::start(&config);
     // curl checks that the certificate is one for the name.
     let get = |name, path| browse_name(&balancer, &authority, name, &[], path);
@@ -399,6 +401,16 @@ fn tls_passes_through_to_the_server_of_the_name_with_that_servers_certificate() 
     assert_eq!(get(SITE, "/"), b"s1 HTTP/1.1");
     assert_eq!(get("any.wild.example", "/"), b"s2 HTTP/1.1");
     assert!(get(SITE, "/large") == large);
+    let expected = [
+        ("fallback.example", "web"),
+        (SITE, "site"),
+        ("any.wild.example", "wild"),
+        (SITE, "site"),
+    ];
+    for (line, (name, pool)) in lines(&log, 4).iter().zip(expected) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!([&line["tls_server_name"], &line["pool"]], [name, pool]);
+    }
     let client = TlsPeer::connect(balancer.address(), &tls13(&authority));
     assert_eq!(client.shown(), &identities[1].der()[..]);
     let handshakes = balancer.metrics().sum("ringway_tls_handshakes_total", &[]);

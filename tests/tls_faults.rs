@@ -6,9 +6,10 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
 use support::{
     Authority, Balancer, Config, End, Peer, SITE, Server, Service, TlsEnd, TlsPeer, eventually,
-    tls12, tls13, within,
+    lines, tls12, tls13, within,
 };
 
 /// TLS in front of this server. One worker, so that every client meets the same limits.
@@ -105,6 +106,57 @@ fn what_is_not_tls_is_closed_and_counted() {
         wait_failed(&balancer, "not_tls", index + 1);
     }
     assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn the_access_log_says_what_was_spoken_instead_of_tls_and_who_left() {
+    let authority = Authority::new();
+    let log = authority.directory().join("access.log");
+    let server = Service::echo();
+    let config = terminating(server.address(), &authority)
+        .listener_tls("handshake_timeout = \"300ms\"")
+        .access_log(log.display());
+    let balancer = Balancer::start(&config);
+    let last_error = |sessions: usize| {
+        let line: Value = serde_json::from_str(lines(&log, sessions).last().unwrap()).unwrap();
+        line["tls_error"].as_str().unwrap_or("-").to_owned()
+    };
+    for (index, (bytes, error)) in [
+        (
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            "the client does not speak TLS but plain HTTP",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "the client does not speak TLS but SSH",
+        ),
+        (b"hello?\r\n", "the client does not speak TLS"),
+        (
+            &[22, 3, 1, 0, 4, 2, 0, 0, 0],
+            "the client broke the protocol: the first message is no ClientHello",
+        ),
+        (
+            &[22, 3, 1],
+            "the client had not finished its handshake within handshake_timeout",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let client = balancer.connect();
+        client.send(bytes);
+        client.receive_rest();
+        drop(client);
+        assert_eq!(last_error(index + 1), error);
+    }
+    drop(balancer.connect());
+    assert_eq!(last_error(6), "the client broke off in its handshake");
+    let client = TlsPeer::connect(balancer.address(), &tls13(&authority));
+    client
+        .peer()
+        .send([&[23, 3, 3, 0, 40][..], &[7; 40]].concat());
+    client.into_peer().receive_rest();
+    assert_eq!(last_error(7), "what the client sent cannot be decrypted");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{Authority, Balancer, Config, Identity, SClient, SITE, Service, eventually};
+use support::{Authority, Balancer, Config, Identity, SClient, SITE, Service, eventually, lines};
 
 /// A client that wants [`SITE`], and believes this authority.
 #[track_caller]
@@ -240,19 +240,72 @@ fn a_client_that_renegotiates_is_refused() {
     assert_eq!(handshakes(&balancer, "web", "full"), 1.0);
 }
 
-/// The subjects of clients in an access log, once it has so many lines.
+/// The lines of an access log, once it has so many.
 #[track_caller]
-fn subjects(log: &Path, lines: usize) -> Vec<Value> {
-    eventually(|| {
-        let text = fs::read_to_string(log).unwrap_or_default();
-        match text.lines().count() {
-            n if n == lines && text.ends_with('\n') => Ok(text),
-            n => Err(format!("{lines} lines and not {n}")),
-        }
-    })
-    .lines()
-    .map(|line| serde_json::from_str::<Value>(line).unwrap()["tls_subject"].clone())
-    .collect()
+fn logged(log: &Path, count: usize) -> Vec<Value> {
+    let lines = lines(log, count);
+    let parsed = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    parsed.collect()
+}
+
+/// The subjects of clients in such a log.
+#[track_caller]
+fn subjects(log: &Path, count: usize) -> Vec<Value> {
+    let mut logged = logged(log, count);
+    let subjects = logged.iter_mut().map(|line| line["tls_subject"].take());
+    subjects.collect()
+}
+
+#[test]
+fn the_access_log_says_why_a_handshake_failed_and_which_name_was_asked_for() {
+    let (authority, strangers) = (Authority::new(), Authority::new());
+    let mallory = strangers.issue(&["mallory"]);
+    let log = authority.directory().join("access.log");
+    let (_server, config) = echo_at(&authority.issue(&[SITE]));
+    let config = config
+        .listener_tls("alpn = [\"http/1.1\"]")
+        .listener_tls(&format!("ca_file = {:?}", authority.file()))
+        .listener_tls("client_certificates = \"required\"")
+        .access_log(log.display());
+    let balancer = Balancer::start(&config);
+    let shown = mallory.s_client_arguments();
+    let expected: [(&Authority, &[&str], &str); 6] = [
+        (
+            &authority,
+            &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+            "nothing in common: the client knows only versions of TLS older than 1.2",
+        ),
+        (
+            &authority,
+            &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+            "nothing in common: the client offers no cipher suite that can be used here",
+        ),
+        (
+            &authority,
+            &["-alpn", "smtp"],
+            "nothing in common: the client offers no application protocol that is spoken here",
+        ),
+        (&authority, &["-tls1_2"], "the client showed no certificate"),
+        (
+            &authority,
+            &shown,
+            "the client's certificate is not accepted: none of those who are trusted have signed it",
+        ),
+        (
+            &strangers,
+            &["-verify_return_error"],
+            "the client broke off with the alert unknown_ca: it does not trust who signed the \
+             certificate",
+        ),
+    ];
+    for (index, (believed, arguments, error)) in expected.iter().enumerate() {
+        connect(&balancer, believed, arguments).wait_for_exit();
+        let line = logged(&log, index + 1).remove(index);
+        assert_eq!(line["tls_error"], *error, "{line}");
+        assert_eq!(line["tls_server_name"], SITE, "{line}");
+        assert_eq!([&line["who"], &line["phase"]], ["client", "handshake"]);
+        assert!(line["tls_version"].is_null(), "{line}");
+    }
 }
 
 #[test]

@@ -148,7 +148,8 @@ impl Key {
             ),
             Trouble::ServerTls(failure) => {
                 format!(
-                    "{place}: the TLS handshake failed: {failure}{}",
+                    "{place}: the TLS handshake failed: {}{}",
+                    failure.with("server"),
                     tls_remedy(failure)
                 )
             }

@@ -39,7 +39,7 @@ pub struct SessionRecord {
     pub reason: Reason,
     /// The configuration generation that accepted it.
     pub generation: u64,
-    /// What the client's TLS is; `None`: it has none, or had not finished its handshake.
+    /// What there is to tell of TLS; `None`: there is none with its client or its server.
     pub tls: Option<Box<TlsRecord>>,
 }
 

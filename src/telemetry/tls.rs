@@ -51,9 +51,21 @@ impl TlsCounters {
     }
 }
 
-/// What a client agreed on, for the access log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is told of a session's TLS, for the access log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsRecord {
+    /// What the client agreed on; `None`: it had not finished its handshake, or that was not with
+    /// ringway.
+    pub agreed: Option<Box<TlsAgreement>>,
+    /// The server that the client asked for.
+    pub server_name: Option<Box<str>>,
+    /// Why TLS failed, in words.
+    pub error: Option<Box<str>>,
+}
+
+/// What a client agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsAgreement {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The cipher suite, by its IANA name.
@@ -62,8 +74,6 @@ pub struct TlsRecord {
     pub alpn: Option<String>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The server that the client asked for.
-    pub server_name: Option<Box<str>>,
     /// The subject of the client's certificate.
     pub subject: Option<String>,
 }

@@ -141,14 +141,14 @@ pub enum NotTls {
 }
 
 impl NotTls {
-    /// A name for logs and counters.
-    pub const fn name(self) -> &'static str {
+    /// The protocol, in words, if it is known.
+    pub const fn spoken(self) -> Option<&'static str> {
         match self {
-            Self::Http => "http",
-            Self::ProxyProtocol => "proxy_protocol",
-            Self::Ssh => "ssh",
-            Self::Ssl2 => "ssl2",
-            Self::Unknown => "unknown",
+            Self::Http => Some("plain HTTP"),
+            Self::ProxyProtocol => Some("the PROXY protocol"),
+            Self::Ssh => Some("SSH"),
+            Self::Ssl2 => Some("SSL 2"),
+            Self::Unknown => None,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod certificates;
 pub mod ciphers;
 pub mod client_hello;
 pub mod config;
+pub mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod names;

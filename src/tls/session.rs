@@ -1,6 +1,7 @@
 //! One TLS connection, without a socket: ciphertext in and plaintext out, plaintext in and
 //! ciphertext out, on slices that the caller owns. Nothing else in ringway calls rustls about a
-//! connection, so another version of rustls is a change in this file.
+//! connection, so another version of rustls is a change in this file (and perhaps in the words of
+//! [`Failure`]).
 //!
 //! It stands on the unbuffered API of rustls 0.23. Records are decrypted where they were received,
 //! and only one that arrived in pieces is copied together first, once. The buffered API copies
@@ -21,14 +22,12 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{
-    CertificateError, ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage,
-    PeerIncompatible, ProtocolVersion, ServerConfig,
-};
-use thiserror::Error;
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use crate::limits::{HELD_CIPHERTEXT_BYTES_MAX, PENDING_OUTPUT_BYTES, TLS_PLAINTEXT_BYTES_MAX};
 use crate::tls::{certificates, ciphers};
+
+pub use crate::tls::failure::Failure;
 
 /// Bytes in front of each record: type, version and length.
 const HEADER_BYTES: usize = 5;
@@ -109,124 +108,6 @@ pub struct Agreement {
     pub resumed: bool,
     /// The subject of the peer's certificate, if it showed one (RFC 4514).
     pub peer_subject: Option<String>,
-}
-
-/// Why a connection failed.
-#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
-pub enum Failure {
-    /// The peer said so.
-    #[error("the peer refused: {0}")]
-    Alert(String),
-    /// The peer's certificate does not do.
-    #[error("the peer's certificate is not accepted: {0}")]
-    Certificate(String),
-    /// A certificate was asked for and not shown.
-    #[error("the peer showed no certificate")]
-    CertificateMissing,
-    /// A record that was changed on its way, or made with other keys.
-    #[error("a record cannot be decrypted")]
-    Decrypt,
-    /// So much was sent under one key that it must not be used any more.
-    #[error("the keys are used up")]
-    KeysUsedUp,
-    /// The peer broke the protocol.
-    #[error("the peer broke the protocol: {0}")]
-    Misbehaved(String),
-    /// The peer speaks TLS, but shares no version, cipher suite or the like with this side.
-    #[error("nothing in common: {0}")]
-    NothingInCommon(String),
-    /// What the peer sent is not TLS at all.
-    #[error("the peer does not speak TLS")]
-    NotTls,
-    /// This side's fault.
-    #[error("internal: {0}")]
-    Ours(String),
-    /// A handshake message, or its pieces, longer than anyone needs.
-    #[error("a handshake message is too long")]
-    TooLong,
-}
-
-impl Failure {
-    /// Whether it is the other side that has to change something.
-    pub fn is_peers(&self) -> bool {
-        !matches!(self, Self::KeysUsedUp | Self::Ours(_))
-    }
-
-    /// A name for logs and counters.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Alert(_) => "alert",
-            Self::Certificate(_) => "certificate",
-            Self::CertificateMissing => "certificate_missing",
-            Self::Decrypt => "decrypt",
-            Self::KeysUsedUp => "keys_used_up",
-            Self::Misbehaved(_) => "misbehaved",
-            Self::NothingInCommon(_) => "nothing_in_common",
-            Self::NotTls => "not_tls",
-            Self::Ours(_) => "internal",
-            Self::TooLong => "too_long",
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::AlertReceived(alert) => Self::Alert(format!("{alert:?}")),
-            Error::InvalidCertificate(why) => Self::Certificate(unacceptable(&why)),
-            Error::NoCertificatesPresented => Self::CertificateMissing,
-            Error::DecryptError => Self::Decrypt,
-            Error::PeerIncompatible(why) => Self::NothingInCommon(incompatible(&why)),
-            Error::NoApplicationProtocol => Self::NothingInCommon("no application protocol".into()),
-            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NotTls,
-            Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Self::TooLong,
-            error @ (Error::InvalidMessage(_)
-            | Error::PeerMisbehaved(_)
-            | Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. }
-            | Error::PeerSentOversizedRecord) => Self::Misbehaved(error.to_string()),
-            error => Self::Ours(error.to_string()),
-        }
-    }
-}
-
-/// Why a certificate does not do: what rustls has no name for it hands on wrapped up.
-fn unacceptable(why: &CertificateError) -> String {
-    let CertificateError::Other(wrapped) = why else {
-        return why.to_string();
-    };
-    match wrapped.to_string() {
-        // What `openssl req -x509` makes is marked as one.
-        why if why == "CaUsedAsEndEntity" => {
-            "it is an authority's (CA:TRUE), for signing others".into()
-        }
-        why => why,
-    }
-}
-
-/// What the common cases mean, in words.
-fn incompatible(why: &PeerIncompatible) -> String {
-    match why {
-        // Signature algorithms came with TLS 1.2, and its clients all name theirs.
-        PeerIncompatible::SignatureAlgorithmsExtensionRequired
-        | PeerIncompatible::Tls12NotOffered
-        | PeerIncompatible::ServerDoesNotSupportTls12Or13 => {
-            "the peer knows only versions of TLS older than 1.2".into()
-        }
-        PeerIncompatible::Tls12NotOfferedOrEnabled => {
-            "the peer knows no version of TLS that is allowed here".into()
-        }
-        PeerIncompatible::SupportedVersionsExtensionRequired
-        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
-            "the peer does not know TLS 1.3, which is required here".into()
-        }
-        PeerIncompatible::NoCipherSuitesInCommon => "no cipher suite".into(),
-        PeerIncompatible::NoKxGroupsInCommon => "no key exchange group".into(),
-        PeerIncompatible::NoSignatureSchemesInCommon => {
-            "no signature algorithm that fits a certificate".into()
-        }
-        other => format!("{other:?}"),
-    }
 }
 
 impl Session {

@@ -11,7 +11,7 @@ use super::session::{
 };
 use super::token::Op;
 use crate::limits::RESET_POLL;
-use crate::telemetry::{Reason, SessionRecord, Who};
+use crate::telemetry::{Reason, SessionRecord, TlsRecord, Who};
 
 impl<K: Kernel> Worker<K> {
     /// Ends a session: cancels what is in flight and drops what was not sent. The first reason
@@ -252,7 +252,8 @@ impl<K: Kernel> Worker<K> {
             self.say_farewell(session.leg(leg));
         }
         if self.access_log {
-            self.record(&session, end, duration_us);
+            let tls = session.take_tls_record();
+            self.record(&session, end, duration_us, tls);
         }
     }
 
@@ -266,7 +267,13 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn record(&mut self, session: &Session, end: End, duration_us: u64) {
+    fn record(
+        &mut self,
+        session: &Session,
+        end: End,
+        duration_us: u64,
+        tls: Option<Box<TlsRecord>>,
+    ) {
         let route = &session.route;
         let record = SessionRecord {
             accepted_at: SystemTime::now() - Duration::from_micros(duration_us),
@@ -285,10 +292,7 @@ impl<K: Kernel> Worker<K> {
             phase: end.phase,
             reason: end.reason,
             generation: route.generation,
-            tls: session
-                .encryption
-                .as_ref()
-                .and_then(|tls| tls.agreed.clone()),
+            tls,
         };
         if self.shared.records.push(record) {
             self.records_pushed = true;

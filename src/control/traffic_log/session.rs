@@ -37,6 +37,7 @@ struct Line<'a> {
     tls_resumed: Option<bool>,
     tls_server_name: Option<&'a str>,
     tls_subject: Option<&'a str>,
+    tls_error: Option<&'a str>,
 }
 
 impl LogRecord for SessionRecord {
@@ -61,6 +62,7 @@ impl<'a> Line<'a> {
         let [input, output] = [Direction::In.index(), Direction::Out.index()];
         let server = record.server.as_deref();
         let tls = record.tls.as_deref();
+        let agreed = tls.and_then(|tls| tls.agreed.as_deref());
         Self {
             time: Timestamp(record.accepted_at),
             listener: &record.listener,
@@ -79,12 +81,13 @@ impl<'a> Line<'a> {
             phase: record.phase.as_str(),
             reason: record.reason.as_str(),
             generation: record.generation,
-            tls_version: tls.map(|tls| tls.version),
-            tls_cipher: tls.map(|tls| tls.cipher_suite),
-            tls_alpn: tls.and_then(|tls| tls.alpn.as_deref()),
-            tls_resumed: tls.map(|tls| tls.resumed),
+            tls_version: agreed.map(|agreed| agreed.version),
+            tls_cipher: agreed.map(|agreed| agreed.cipher_suite),
+            tls_alpn: agreed.and_then(|agreed| agreed.alpn.as_deref()),
+            tls_resumed: agreed.map(|agreed| agreed.resumed),
             tls_server_name: tls.and_then(|tls| tls.server_name.as_deref()),
-            tls_subject: tls.and_then(|tls| tls.subject.as_deref()),
+            tls_subject: agreed.and_then(|agreed| agreed.subject.as_deref()),
+            tls_error: tls.and_then(|tls| tls.error.as_deref()),
         }
     }
 
@@ -98,7 +101,7 @@ impl<'a> Line<'a> {
             "time={} listener={} client={} pool={} server={} server_address={} bytes_in={} \
              bytes_out={} received_in={} received_out={} connect_ms={connect_ms} duration_ms={} \
              tries={} who={} phase={} reason={} generation={} tls_version={} tls_cipher={} \
-             tls_alpn={} tls_resumed={} tls_server_name={} tls_subject={}",
+             tls_alpn={} tls_resumed={} tls_server_name={} tls_subject={} tls_error={}",
             self.time,
             quote(self.listener),
             optional(self.client.as_deref()),
@@ -122,6 +125,7 @@ impl<'a> Line<'a> {
                 .map_or("-", |resumed| if resumed { "true" } else { "false" }),
             optional(self.tls_server_name),
             optional(self.tls_subject),
+            optional(self.tls_error),
         );
         written.expect("a Vec takes all that is written to it");
     }
@@ -135,7 +139,7 @@ mod tests {
     use super::*;
     use crate::balance::Server;
     use crate::config::Address;
-    use crate::telemetry::{Phase, Reason, TlsRecord, Who};
+    use crate::telemetry::{Phase, Reason, TlsAgreement, TlsRecord, Who};
 
     fn record() -> SessionRecord {
         let address = Address::Tcp(([10, 0, 0, 11], 80).into());
@@ -154,12 +158,15 @@ mod tests {
             reason: Reason::Reset,
             generation: 3,
             tls: Some(Box::new(TlsRecord {
-                version: "TLSv1.3",
-                cipher_suite: "TLS_AES_128_GCM_SHA256",
-                alpn: Some("h2".into()),
-                resumed: false,
+                agreed: Some(Box::new(TlsAgreement {
+                    version: "TLSv1.3",
+                    cipher_suite: "TLS_AES_128_GCM_SHA256",
+                    alpn: Some("h2".into()),
+                    resumed: false,
+                    subject: None,
+                })),
                 server_name: Some("shop.example".into()),
-                subject: None,
+                error: None,
             })),
         }
     }
@@ -177,7 +184,7 @@ mod tests {
             received_in=120 received_out=5000 connect_ms=0.25 duration_ms=1234.567 tries=2 \
             who=client phase=relay reason=reset generation=3 tls_version=TLSv1.3 \
             tls_cipher=TLS_AES_128_GCM_SHA256 tls_alpn=h2 tls_resumed=false \
-            tls_server_name=shop.example tls_subject=-";
+            tls_server_name=shop.example tls_subject=- tls_error=-";
         assert_eq!(line(&record(), LogFormat::Text), expected);
     }
 
@@ -200,6 +207,23 @@ mod tests {
         let json: serde_json::Value =
             serde_json::from_str(&line(&record, LogFormat::Json)).unwrap();
         assert!(json["server"].is_null() && json["client"].is_null());
+    }
+
+    #[test]
+    fn a_handshake_that_failed_has_its_name_and_its_error_and_no_more() {
+        let record = SessionRecord {
+            tls: Some(Box::new(TlsRecord {
+                agreed: None,
+                server_name: Some("shop.example".into()),
+                error: Some("the client showed no certificate".into()),
+            })),
+            ..record()
+        };
+        let text = line(&record, LogFormat::Text);
+        let expected = " tls_version=- tls_cipher=- tls_alpn=- tls_resumed=- \
+            tls_server_name=shop.example tls_subject=- \
+            tls_error=\"the client showed no certificate\"";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

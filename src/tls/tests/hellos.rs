@@ -318,15 +318,6 @@ fn a_refusal_is_in_the_language_of_the_refused() {
     let length = format!("Content-Length: {}\r\n", body.len());
     assert!(head.contains(&length), "{length}");
     assert_eq!(NotTls::Ssl2.refusal(), [21, 3, 1, 0, 2, 2, 70]);
-    let kinds = [
-        NotTls::Http,
-        NotTls::ProxyProtocol,
-        NotTls::Ssh,
-        NotTls::Ssl2,
-        NotTls::Unknown,
-    ];
-    let names = kinds.map(NotTls::name);
-    assert_eq!(names, ["http", "proxy_protocol", "ssh", "ssl2", "unknown"]);
 }
 
 #[test]

@@ -211,7 +211,10 @@ fn the_peer_learns_why_its_connection_ended() {
     assert_eq!(pair.server.failure, Some(Failure::Decrypt));
     pair.deliver(Towards::Client, usize::MAX, 100);
     let told = pair.client.failure.unwrap();
-    assert_eq!(told.to_string(), "the peer refused: BadRecordMac");
+    assert_eq!(
+        told.to_string(),
+        "the peer broke off with the alert bad_record_mac: it cannot decrypt what it was sent"
+    );
     assert_eq!(told.name(), "alert");
 }
 

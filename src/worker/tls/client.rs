@@ -7,10 +7,74 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{Chunk, Kernel};
 use super::super::session::{CLIENT, Chunks, Sink, Stage};
 use super::{ALERT_BYTES_MAX, Handshake};
-use crate::telemetry::{HandshakeFailure, Reason, TlsRecord, Who};
-use crate::tls::client_hello::{Hello, ServerName, Verdict, alert, fatal_alert};
+use crate::telemetry::{HandshakeFailure, Reason, TlsAgreement, Who};
+use crate::tls::client_hello::{Hello, NotTls, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Agreement, Failure};
+
+/// Why there will be no TLS with a client: what is counted, how its session ends, and what the log
+/// says.
+struct Refusal {
+    failure: HandshakeFailure,
+    reason: Reason,
+    error: String,
+}
+
+impl Refusal {
+    /// The client went away.
+    fn cut_off(reason: Reason) -> Self {
+        Self {
+            failure: HandshakeFailure::CutOff,
+            reason,
+            error: "the client broke off in its handshake".into(),
+        }
+    }
+
+    /// Its time is up.
+    fn timeout() -> Self {
+        Self {
+            failure: HandshakeFailure::Timeout,
+            reason: Reason::TlsHandshakeTimeout,
+            error: "the client had not finished its handshake within handshake_timeout".into(),
+        }
+    }
+}
+
+impl From<&Failure> for Refusal {
+    fn from(failure: &Failure) -> Self {
+        let error = failure.with("client");
+        let failure = match failure {
+            Failure::Alert(_) => HandshakeFailure::Alert,
+            Failure::Certificate(_) => HandshakeFailure::Certificate,
+            Failure::CertificateMissing => HandshakeFailure::CertificateMissing,
+            Failure::Decrypt => HandshakeFailure::Decrypt,
+            Failure::KeysUsedUp | Failure::Ours(_) => HandshakeFailure::Internal,
+            Failure::Misbehaved(_) => HandshakeFailure::Misbehaved,
+            Failure::NothingInCommon(_) => HandshakeFailure::NothingInCommon,
+            Failure::NotTls => HandshakeFailure::NotTls,
+            Failure::TooLong => HandshakeFailure::TooLong,
+        };
+        Self {
+            failure,
+            reason: Reason::TlsHandshake,
+            error,
+        }
+    }
+}
+
+impl From<NotTls> for Refusal {
+    fn from(what: NotTls) -> Self {
+        let error = match what.spoken() {
+            Some(protocol) => format!("the client does not speak TLS but {protocol}"),
+            None => Failure::NotTls.with("client"),
+        };
+        Self {
+            failure: HandshakeFailure::NotTls,
+            reason: Reason::NotTls,
+            error,
+        }
+    }
+}
 
 impl<K: Kernel> Worker<K> {
     /// A client has connected to a listener that knows TLS.
@@ -60,24 +124,18 @@ impl<K: Kernel> Worker<K> {
                     self.pass_through(slot, &hello);
                 } else if !hello.offers_tls12() {
                     let words = fatal_alert(alert::PROTOCOL_VERSION);
-                    let failure = HandshakeFailure::NothingInCommon;
-                    self.refuse(slot, &words, failure, Reason::TlsHandshake);
+                    self.refuse(slot, &words, Refusal::from(&Failure::too_old()));
                     return false;
                 }
                 true
             }
             Verdict::Malformed(broken) => {
-                let failure = HandshakeFailure::Misbehaved;
-                self.refuse(slot, &broken.alert(), failure, Reason::TlsHandshake);
+                let failure = Failure::Misbehaved(broken.to_string());
+                self.refuse(slot, &broken.alert(), Refusal::from(&failure));
                 false
             }
             Verdict::NotTls(what) => {
-                self.refuse(
-                    slot,
-                    what.refusal(),
-                    HandshakeFailure::NotTls,
-                    Reason::NotTls,
-                );
+                self.refuse(slot, what.refusal(), Refusal::from(what));
                 false
             }
         }
@@ -118,12 +176,11 @@ impl<K: Kernel> Worker<K> {
     fn keep_agreement(&mut self, slot: u32, agreement: &Agreement) {
         if let Some(encryption) = &mut self.sessions[slot].encryption {
             let alpn = agreement.alpn.as_deref().map(String::from_utf8_lossy);
-            encryption.agreed = Some(Box::new(TlsRecord {
+            encryption.agreed = Some(Box::new(TlsAgreement {
                 version: agreement.version,
                 cipher_suite: agreement.cipher_suite,
                 alpn: alpn.map(std::borrow::Cow::into_owned),
                 resumed: agreement.resumed,
-                server_name: encryption.server_name.clone(),
                 subject: agreement.peer_subject.clone(),
             }));
         }
@@ -154,25 +211,14 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn client_handshake_failed(&mut self, slot: u32, failure: &Failure) {
         let mut alert = [0; ALERT_BYTES_MAX];
         let len = self.take_alert(slot, CLIENT, &mut alert);
-        let failure = match failure {
-            Failure::Alert(_) => HandshakeFailure::Alert,
-            Failure::Certificate(_) => HandshakeFailure::Certificate,
-            Failure::CertificateMissing => HandshakeFailure::CertificateMissing,
-            Failure::Decrypt => HandshakeFailure::Decrypt,
-            Failure::KeysUsedUp | Failure::Ours(_) => HandshakeFailure::Internal,
-            Failure::Misbehaved(_) => HandshakeFailure::Misbehaved,
-            Failure::NothingInCommon(_) => HandshakeFailure::NothingInCommon,
-            Failure::NotTls => HandshakeFailure::NotTls,
-            Failure::TooLong => HandshakeFailure::TooLong,
-        };
-        self.refuse(slot, &alert[..len], failure, Reason::TlsHandshake);
+        self.refuse(slot, &alert[..len], Refusal::from(failure));
     }
 
     /// Tells a client why it is not served, and waits a moment for it to take that in: a close with
     /// bytes unread would take the words back.
-    fn refuse(&mut self, slot: u32, words: &[u8], failure: HandshakeFailure, reason: Reason) {
+    fn refuse(&mut self, slot: u32, words: &[u8], refusal: Refusal) {
         let now_ms = self.now_ms();
-        let (who, reason) = self.fail_handshake(slot, failure, reason);
+        let (who, reason) = self.fail_handshake(slot, refusal);
         let session = &mut self.sessions[slot];
         if session.mysql.is_some() {
             let _ = self.kernel.send_bytes(session.legs[CLIENT].socket, words);
@@ -198,7 +244,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The client went away in its handshake, or when it was told that there will be none.
     pub(super) fn client_handshake_lost(&mut self, slot: u32, reason: Reason) {
-        let (who, reason) = self.fail_handshake(slot, HandshakeFailure::CutOff, reason);
+        let (who, reason) = self.fail_handshake(slot, Refusal::cut_off(reason));
         match self.sessions[slot].mysql {
             Some(_) => self.client_lost(slot, reason),
             None => self.end(slot, who, reason),
@@ -207,28 +253,28 @@ impl<K: Kernel> Worker<K> {
 
     /// The client's time for its handshake is up, or for what it was told instead.
     pub(in crate::worker) fn handshake_expired(&mut self, slot: u32) {
-        let (who, reason) =
-            self.fail_handshake(slot, HandshakeFailure::Timeout, Reason::TlsHandshakeTimeout);
+        let (who, reason) = self.fail_handshake(slot, Refusal::timeout());
         self.end(slot, who, reason);
     }
 
     /// There will be no TLS with the client: counts it, the first time. Returns how the session ends
     /// for that, as it was said then.
-    fn fail_handshake(
-        &mut self,
-        slot: u32,
-        failure: HandshakeFailure,
-        reason: Reason,
-    ) -> (Who, Reason) {
+    fn fail_handshake(&mut self, slot: u32, refusal: Refusal) -> (Who, Reason) {
         let session = &self.sessions[slot];
         if let Handshake::Failed(who, reason) = session.handshake(CLIENT) {
             return (who, reason);
         }
+        let Refusal {
+            failure,
+            reason,
+            error,
+        } = refusal;
         let who = match failure {
             HandshakeFailure::Internal => Who::Ringway,
             _ => Who::Client,
         };
         session.route.counters().tls.failures(failure).add(1);
+        self.keep_error(slot, error);
         self.set_handshake(slot, CLIENT, Handshake::Failed(who, reason));
         self.discard_inbound(slot, CLIENT);
         (who, reason)

@@ -17,7 +17,7 @@ use super::event_loop::Worker;
 use super::kernel::{Chunk, Kernel};
 use super::session::{CLIENT, Chunks, Session};
 use super::token::Op;
-use crate::telemetry::{ConnectError, Reason, TlsRecord, Who};
+use crate::telemetry::{ConnectError, Reason, TlsAgreement, TlsRecord, Who};
 use crate::tls::client_hello::Reader;
 use crate::tls::session::Session as Tls;
 
@@ -35,8 +35,10 @@ pub(super) struct Encryption {
     hello: Option<Box<Reader>>,
     /// The name of a server that the client has asked for.
     server_name: Option<Box<str>>,
-    /// What clients agreed on, for the log.
-    pub(super) agreed: Option<Box<TlsRecord>>,
+    /// What the client agreed on, for the log.
+    agreed: Option<Box<TlsAgreement>>,
+    /// Why TLS failed, for the log.
+    error: Option<Box<str>>,
 }
 
 /// How far the handshake with a leg's peer is. Nothing else tells.
@@ -175,6 +177,16 @@ impl Session {
             .is_some_and(|channel| channel.sealed.is_some())
     }
 
+    /// What there is to tell of TLS when the session is over.
+    pub(super) fn take_tls_record(&mut self) -> Option<Box<TlsRecord>> {
+        let encryption = self.encryption.take()?;
+        Some(Box::new(TlsRecord {
+            agreed: encryption.agreed,
+            server_name: encryption.server_name,
+            error: encryption.error,
+        }))
+    }
+
     /// Whether a leg's peer ended its sending without saying that this was everything.
     pub(super) fn was_truncated(&self, leg: usize) -> bool {
         self.channel(leg).is_some_and(|channel| channel.truncated)
@@ -211,6 +223,15 @@ impl<K: Kernel> Worker<K> {
             (CLIENT, _) => self.client_handshake_lost(slot, reason),
             (_, Reason::TlsHandshake) => self.server_handshake_lost(slot, leg, ConnectError::Tls),
             _ => self.server_handshake_lost(slot, leg, ConnectError::Reset),
+        }
+    }
+
+    /// Keeps for the log why TLS failed. The first failure is the cause of any other.
+    fn keep_error(&mut self, slot: u32, error: String) {
+        if self.access_log
+            && let Some(encryption) = &mut self.sessions[slot].encryption
+        {
+            encryption.error.get_or_insert_with(|| error.into());
         }
     }
 

@@ -215,6 +215,8 @@ impl<K: Kernel> Worker<K> {
                 _ => self.server_tls_failed(slot, leg, failure),
             };
         }
+        let peer = if leg == CLIENT { "client" } else { "server" };
+        self.keep_error(slot, failure.with(peer));
         self.flush_channel(slot, leg);
         self.cancel_receive(slot, leg);
         self.receive_failed(slot, leg, Reason::TlsBroken);
