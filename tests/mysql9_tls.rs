@@ -408,3 +408,33 @@ fn the_passwords_of_clients_on_tls_reach_both_servers_over_tls_alone() {
         server.sql("SET GLOBAL general_log = OFF");
     }
 }
+
+#[test]
+fn nothing_is_left_in_memory_of_a_password_when_its_session_is_over() {
+    // So long that there would be pieces of it where an allocator has written over its beginning.
+    const KEEPER: (&str, &str) = ("keeper", "correct-horse-battery-staple-and-nothing-else");
+    let pair = Mysql9Pair::alone();
+    let (user, password) = KEEPER;
+    pair.primary.sql(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY '{password}'; GRANT ALL ON shop.* TO {user}@'%'"
+    ));
+    pair.replicate();
+    for (servers_on_tls, clients) in [(false, &[DEFAULTS][..]), (true, &[DEFAULTS, PLAIN])] {
+        let stage = Stage::set(&pair, servers_on_tls);
+        for options in clients {
+            remember(&pair, (false, false));
+            let output = mysql9(stage.balancer.address(), KEEPER, options, "SELECT 1");
+            assert_eq!(said(&output), "1\n");
+        }
+        assert_eq!(stage.logins("capture"), clients.len() as f64, "it was told");
+        stage.balancer.wait_active(0);
+        let memory = stage.balancer.process().memory();
+        let has = |words: &[u8]| memory.windows(words.len()).any(|part| part == words);
+        assert!(has(b"--config"), "its arguments are in its memory");
+        for piece in password.as_bytes().chunks(15) {
+            assert!(!has(piece), "{}", String::from_utf8_lossy(piece));
+        }
+    }
+    pair.primary.sql(&format!("DROP USER {user}@'%'"));
+    pair.replicate();
+}

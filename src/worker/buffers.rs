@@ -9,6 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
+use zeroize::Zeroize;
 
 use super::kernel::{BufferId, Chunk};
 use crate::limits::{
@@ -41,6 +42,8 @@ pub(super) struct Buffers {
     has_run_out: bool,
     /// One bit per buffer: idle or offered, so nobody may read it.
     available: Box<[u64]>,
+    /// One bit per buffer: held, and to be wiped when it is released.
+    secret: Box<[u64]>,
 }
 
 impl Buffers {
@@ -63,6 +66,7 @@ impl Buffers {
             target: BUFFERS_OFFERED_AT_FIRST,
             has_run_out: false,
             available: vec![!0; (count + WIDE_BUFFERS).div_ceil(64)].into(),
+            secret: vec![0; (count + WIDE_BUFFERS).div_ceil(64)].into(),
         })
     }
 
@@ -126,17 +130,34 @@ impl Buffers {
         }
     }
 
+    /// Notes that a held buffer has a secret in it, or will have: it is wiped when it is released,
+    /// and so is what it is appended to.
+    pub(super) fn keep_secret(&mut self, id: BufferId) {
+        let (word, bit) = bit(id);
+        self.secret[word] |= bit;
+    }
+
     /// Takes a held buffer back.
     #[inline]
     pub(super) fn release(&mut self, id: BufferId) {
         let (word, bit) = bit(id);
         assert!(self.available[word] & bit == 0, "a buffer is released once");
+        if self.secret[word] & bit != 0 {
+            self.wipe(id);
+        }
         self.available[word] |= bit;
         if self.is_wide(id) {
             self.idle_wide.push(id);
         } else {
             self.idle.push(id);
         }
+    }
+
+    #[cold]
+    fn wipe(&mut self, id: BufferId) {
+        let (word, bit) = bit(id);
+        self.secret[word] &= !bit;
+        self.bytes_mut(self.whole(id)).zeroize();
     }
 
     /// Buffers that no session holds.
@@ -247,6 +268,10 @@ impl Buffers {
         // buffers are different and neither is offered to the kernel for writing. A send in flight
         // reads only bytes before `to.end`.
         unsafe { ptr::copy_nonoverlapping(source, target, len) };
+        let (word, bit) = bit(from.buffer);
+        if self.secret[word] & bit != 0 {
+            self.keep_secret(to.buffer);
+        }
         Chunk {
             end: to.end + len as u16,
             ..to
@@ -323,6 +348,36 @@ mod tests {
             buffers.refill();
         }
         assert_eq!(buffers.offered, usize::from(RING_BUFFERS));
+    }
+
+    #[test]
+    fn what_has_had_a_secret_in_it_is_wiped_when_it_is_released_and_nothing_else_is() {
+        let mut buffers = Buffers::new(0).unwrap();
+        let [from, to, other] = [(); 3].map(|()| buffers.take_idle().unwrap());
+        let chunk = |buffer| Chunk {
+            buffer,
+            start: 0,
+            end: 6,
+        };
+        for id in [from, to, other] {
+            buffers.bytes_mut(chunk(id)).copy_from_slice(b"secret");
+        }
+        buffers.keep_secret(from);
+        let both = buffers.append(chunk(to), chunk(from));
+        assert_eq!(buffers.bytes(both), b"secretsecret");
+        for id in [from, to, other] {
+            buffers.release(id);
+        }
+        let left = |id| buffers.bytes(buffers.whole(id))[..12].to_vec();
+        assert_eq!([left(from), left(to)], [[0; 12]; 2]);
+        assert_eq!(left(other), *b"secret\0\0\0\0\0\0");
+        // Once: the next who has it may have no secrets.
+        let again = buffers.take_idle().unwrap();
+        assert_eq!(again, other);
+        let again = buffers.take_idle().unwrap();
+        buffers.bytes_mut(chunk(again)).copy_from_slice(b"public");
+        buffers.release(again);
+        assert_eq!(buffers.bytes(chunk(again)), b"public");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::session::{
     CLIENT, End, IN, Leg, OUT, SERVER, Session, Sink, Source, Stage, opposite, peer_of,
 };
 use super::token::Op;
+use super::wipe::Wiping;
 use crate::limits::RESET_POLL;
 use crate::telemetry::{Reason, SessionRecord, TlsRecord, Who};
 
@@ -219,6 +220,7 @@ impl<K: Kernel> Worker<K> {
             self.give_place_back(slot, leg);
         }
         self.leave_handshake(slot);
+        let _wiping = self.sessions[slot].has_secrets().then(Wiping::begin);
         self.end_conversation(slot);
         let mut session = self.sessions.remove(slot);
         let end = session

@@ -152,6 +152,10 @@ pub(crate) trait Kernel {
     /// The bytes of two chunks that do not share any, under the conditions of [`Kernel::bytes`].
     fn pair(&mut self, first: Chunk, second: Chunk) -> (&mut [u8], &mut [u8]);
 
+    /// Notes that a held buffer has a secret in it, or will have: nothing is left of that when it is
+    /// given back, nor of what is appended from it.
+    fn keep_secret(&mut self, buffer: BufferId);
+
     /// Gives a buffer back to the pool.
     fn release(&mut self, buffer: BufferId);
 

@@ -30,6 +30,7 @@ mod timeouts;
 mod timer;
 mod tls;
 mod token;
+mod wipe;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -393,6 +393,10 @@ impl Kernel for Uring {
         self.buffers.pair_mut(first, second)
     }
 
+    fn keep_secret(&mut self, buffer: BufferId) {
+        self.buffers.keep_secret(buffer);
+    }
+
     fn release(&mut self, buffer: BufferId) {
         self.buffers.release(buffer);
     }

@@ -1,7 +1,10 @@
 //! What `/proc` tells about a process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
+
+const PAGE_BYTES: u64 = 4096;
 
 /// A process, by its id.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,31 @@ impl Process {
             schedstat.split(' ').next()?.parse::<u64>().ok()
         });
         Duration::from_nanos(ns.sum())
+    }
+
+    /// All that is in the memory that it can write, as far as that is in RAM.
+    pub(crate) fn memory(self) -> Vec<u8> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.0)).unwrap();
+        let open = |name: &str| File::open(format!("/proc/{}/{name}", self.0)).unwrap();
+        let (memory, pages) = (open("mem"), open("pagemap"));
+        let mut found = Vec::new();
+        for mapping in maps.lines().filter(|line| line.contains(" rw")) {
+            let (range, _) = mapping.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+            // pagemap(5): eight bytes a page, the highest bit says that it is in RAM. To read those
+            // that were never touched would take its time.
+            let mut entries = vec![0; ((end - start) / PAGE_BYTES * 8) as usize];
+            let told = pages.read_at(&mut entries, start / PAGE_BYTES * 8).unwrap();
+            let entries = entries[..told].chunks(8);
+            for (at, entry) in (start..).step_by(PAGE_BYTES as usize).zip(entries) {
+                let mut page = [0; PAGE_BYTES as usize];
+                if entry[7] & 0x80 != 0 && memory.read_exact_at(&mut page, at).is_ok() {
+                    found.extend(page);
+                }
+            }
+        }
+        found
     }
 
     fn links(self) -> Vec<String> {

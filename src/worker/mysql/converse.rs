@@ -11,6 +11,7 @@ use crate::telemetry::{Reason, Who};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Chunk, Kernel};
 use crate::worker::session::{CLIENT, Mode, REPLICA, Receive, SERVER, Sink, Source, Stage};
+use crate::worker::wipe::Wiping;
 
 /// Servers first: a reply may be what the next command waits for.
 const ORDER: [usize; 3] = [SERVER, REPLICA, CLIENT];
@@ -19,7 +20,11 @@ impl<K: Kernel> Worker<K> {
     /// Bytes have come from a peer.
     pub(in crate::worker) fn hear(&mut self, slot: u32, leg: usize, chunk: Chunk) {
         let kernel = &mut self.kernel;
-        let line = &mut self.sessions[slot].conversation_mut().lines[leg];
+        let conversation = self.sessions[slot].conversation_mut();
+        if leg == CLIENT && conversation.has_secrets() {
+            kernel.keep_secret(chunk.buffer);
+        }
+        let line = &mut conversation.lines[leg];
         let merged = line.inbound.push(chunk, |to, from| kernel.append(to, from));
         if let Some(buffer) = merged {
             kernel.release(buffer);
@@ -91,6 +96,7 @@ impl<K: Kernel> Worker<K> {
         if busy {
             return;
         }
+        let _wiping = self.sessions[slot].has_secrets().then(Wiping::begin);
         while self.take_turn(slot) {}
         if let Some(conversation) = &mut self.sessions[slot].mysql {
             conversation.is_conversing = false;

@@ -142,6 +142,11 @@ impl Conversation {
         self.splitter.is_none()
     }
 
+    /// Whether a login is going on, at whichever server: what is said may be a password.
+    fn has_secrets(&self) -> bool {
+        self.login.is_some() || self.replica_login.is_some()
+    }
+
     /// Whether a connection is being closed, so that nothing it brings is wanted.
     pub(super) fn is_leaving(&self, leg: usize) -> bool {
         self.lines[leg].leaving == Leaving::Now
@@ -272,6 +277,13 @@ impl<K: Kernel> Worker<K> {
 }
 
 impl Session {
+    /// Whether what is said may be a password. Nothing is to be left of it in memory.
+    #[inline]
+    pub(super) fn has_secrets(&self) -> bool {
+        let mysql = self.mysql.as_ref();
+        mysql.is_some_and(|conversation| conversation.has_secrets())
+    }
+
     /// Tells the splitter, before it hears the client, what has become of the session's servers.
     #[inline]
     fn tell_of_servers(&mut self) {

@@ -4,6 +4,7 @@ use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{CLIENT, Source, Stage, direction_of};
 use super::super::token::Op;
+use super::super::wipe::Wiping;
 use super::{Channel, Ended, Handshake};
 use crate::limits::BUFFER_BYTES;
 use crate::telemetry::Reason;
@@ -60,13 +61,21 @@ impl<K: Kernel> Worker<K> {
         if self.sessions[slot].handshake(leg) == Handshake::Waiting {
             return;
         }
+        let has_secrets = leg == CLIENT && self.sessions[slot].has_secrets();
+        let _wiping = has_secrets.then(Wiping::begin);
         while let Some(room) = self.room_for_plaintext(slot, leg) {
             let target = room.chunk();
             let session = &mut self.sessions[slot];
             let Some(channel) = session.channel_mut(leg) else {
                 return;
             };
-            let (ciphertext, plaintext) = match channel.inbound.first() {
+            let inbound = channel.inbound.first();
+            if has_secrets {
+                // It is decrypted where it is, and copied from there.
+                let buffers = inbound.iter().chain([&target]).map(|chunk| chunk.buffer);
+                buffers.for_each(|buffer| self.kernel.keep_secret(buffer));
+            }
+            let (ciphertext, plaintext) = match inbound {
                 Some(chunk) => self.kernel.pair(chunk, target),
                 None => (&mut [][..], self.kernel.bytes(target)),
             };
