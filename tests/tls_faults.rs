@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{
     Authority, Balancer, Config, End, Peer, SITE, Server, Service, TlsEnd, TlsPeer, eventually,
-    lines, tls12, tls13, within,
+    lines, server_config, tls12, tls13, within,
 };
 
 /// TLS in front of this server. One worker, so that every client meets the same limits.
@@ -398,6 +398,56 @@ fn an_end_without_a_word_is_counted_as_truncated() {
         );
     }
     balancer.wait_closed("client", "finished", 2);
+}
+
+#[test]
+fn resets_are_counted_as_truncated_and_logged_like_any_end_without_a_word() {
+    const SESSIONS: usize = 20;
+    let authority = Authority::new();
+    let identity = authority.issue(&[SITE]);
+    let log = authority.directory().join("access.log");
+    let server = Server::listen();
+    let config = Config::to([server.address()])
+        .verify(&authority, SITE)
+        .terminate(&identity)
+        .access_log(log.display());
+    let balancer = Balancer::start(&config);
+    let tls = server_config(&identity);
+    for by_client in [true, false] {
+        for _ in 0..SESSIONS {
+            // The server's handshake is a thread's: it takes both.
+            let connecting = TlsPeer::client(balancer.connect(), &tls13(&authority), SITE);
+            let (mut client, mut accepted) = std::thread::scope(|scope| {
+                let mut connecting = connecting;
+                let client = scope.spawn(move || {
+                    connecting.shake_hands();
+                    connecting
+                });
+                let mut accepted = TlsPeer::server(server.accept(), &tls);
+                accepted.shake_hands();
+                (client.join().unwrap(), accepted)
+            });
+            client.send("question");
+            accepted.expect("question");
+            let (leaves, stays) = match by_client {
+                true => (client, accepted),
+                false => (accepted, client),
+            };
+            leaves.into_peer().reset();
+            assert_eq!(stays.into_peer().receive_rest().1, End::Reset);
+        }
+    }
+    let sessions = SESSIONS as f64;
+    balancer.wait_closed("client", "reset", SESSIONS as u32);
+    balancer.wait_closed("server", "reset", SESSIONS as u32);
+    let metrics = balancer.metrics();
+    let truncated = metrics.by("ringway_tls_truncated_total", "direction");
+    assert_eq!((truncated["in"], truncated["out"]), (sessions, sessions));
+    for (index, line) in lines(&log, 2 * SESSIONS).iter().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let direction = if index < SESSIONS { "in" } else { "out" };
+        assert_eq!(line["tls_truncated"], direction, "{line}");
+    }
 }
 
 #[test]

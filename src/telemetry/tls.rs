@@ -40,7 +40,7 @@ pub struct TlsCounters {
     pub resumed: Counter,
     /// Handshakes that failed, by [`HandshakeFailure`].
     failures: [Counter; HandshakeFailure::ALL.len()],
-    /// Clients' and servers' connections that ended without a `close_notify`.
+    /// Clients' and servers' connections that they ended without a `close_notify`.
     pub truncated: [Counter; 2],
 }
 
@@ -61,6 +61,8 @@ pub struct TlsRecord {
     pub server_name: Option<Box<str>>,
     /// Why TLS failed, in words.
     pub error: Option<Box<str>>,
+    /// Whether what came from the client, and from a server, ended without a `close_notify`.
+    pub truncated: [bool; 2],
 }
 
 /// What a client agreed on.

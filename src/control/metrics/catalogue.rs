@@ -185,7 +185,8 @@ metrics! {
         "ringway_tls_handshake_failures_total" ["listener", "reason"]
         "TLS handshakes with clients that failed, by handshake failure.";
     TLS_TRUNCATED = Counter "ringway_tls_truncated_total" ["listener", "direction"]
-        "Connections that ended without a close_notify: in is from clients, out is from servers.";
+        "Connections with TLS that a peer ended without a close_notify, by FIN or by a reset: in is \
+         from clients, out is from servers.";
     STATEMENT_LOG_LINES = Counter "ringway_statement_log_lines_total" []
         "Statement-log lines written.";
     STATEMENT_LOG_LINES_DROPPED = Counter "ringway_statement_log_lines_dropped_total" []

@@ -38,6 +38,7 @@ struct Line<'a> {
     tls_server_name: Option<&'a str>,
     tls_subject: Option<&'a str>,
     tls_error: Option<&'a str>,
+    tls_truncated: Option<&'static str>,
 }
 
 impl LogRecord for SessionRecord {
@@ -88,6 +89,7 @@ impl<'a> Line<'a> {
             tls_server_name: tls.and_then(|tls| tls.server_name.as_deref()),
             tls_subject: agreed.and_then(|agreed| agreed.subject.as_deref()),
             tls_error: tls.and_then(|tls| tls.error.as_deref()),
+            tls_truncated: tls.and_then(|tls| truncated(tls.truncated)),
         }
     }
 
@@ -101,7 +103,8 @@ impl<'a> Line<'a> {
             "time={} listener={} client={} pool={} server={} server_address={} bytes_in={} \
              bytes_out={} received_in={} received_out={} connect_ms={connect_ms} duration_ms={} \
              tries={} who={} phase={} reason={} generation={} tls_version={} tls_cipher={} \
-             tls_alpn={} tls_resumed={} tls_server_name={} tls_subject={} tls_error={}",
+             tls_alpn={} tls_resumed={} tls_server_name={} tls_subject={} tls_error={} \
+             tls_truncated={}",
             self.time,
             quote(self.listener),
             optional(self.client.as_deref()),
@@ -126,8 +129,19 @@ impl<'a> Line<'a> {
             optional(self.tls_server_name),
             optional(self.tls_subject),
             optional(self.tls_error),
+            optional(self.tls_truncated),
         );
         written.expect("a Vec takes all that is written to it");
+    }
+}
+
+/// Whose bytes ended without a close_notify.
+fn truncated([by_client, by_server]: [bool; 2]) -> Option<&'static str> {
+    match (by_client, by_server) {
+        (false, false) => None,
+        (true, false) => Some(Direction::In.as_str()),
+        (false, true) => Some(Direction::Out.as_str()),
+        (true, true) => Some("both"),
     }
 }
 
@@ -167,6 +181,7 @@ mod tests {
                 })),
                 server_name: Some("shop.example".into()),
                 error: None,
+                truncated: [false, false],
             })),
         }
     }
@@ -184,7 +199,8 @@ mod tests {
             received_in=120 received_out=5000 connect_ms=0.25 duration_ms=1234.567 tries=2 \
             who=client phase=relay reason=reset generation=3 tls_version=TLSv1.3 \
             tls_cipher=TLS_AES_128_GCM_SHA256 tls_alpn=h2 tls_resumed=false \
-            tls_server_name=shop.example tls_subject=- tls_error=-";
+            tls_server_name=shop.example tls_subject=- tls_error=- \
+            tls_truncated=-";
         assert_eq!(line(&record(), LogFormat::Text), expected);
     }
 
@@ -213,17 +229,33 @@ mod tests {
     fn a_handshake_that_failed_has_its_name_and_its_error_and_no_more() {
         let record = SessionRecord {
             tls: Some(Box::new(TlsRecord {
-                agreed: None,
                 server_name: Some("shop.example".into()),
                 error: Some("the client showed no certificate".into()),
+                ..TlsRecord::default()
             })),
             ..record()
         };
         let text = line(&record, LogFormat::Text);
         let expected = " tls_version=- tls_cipher=- tls_alpn=- tls_resumed=- \
             tls_server_name=shop.example tls_subject=- \
-            tls_error=\"the client showed no certificate\"";
+            tls_error=\"the client showed no certificate\" \
+            tls_truncated=-";
         assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn what_ended_without_a_word_has_a_direction() {
+        for (truncated, expected) in [
+            ([false, false], " tls_truncated=-"),
+            ([true, false], " tls_truncated=in"),
+            ([false, true], " tls_truncated=out"),
+            ([true, true], " tls_truncated=both"),
+        ] {
+            let mut record = record();
+            record.tls.as_mut().unwrap().truncated = truncated;
+            let text = line(&record, LogFormat::Text);
+            assert!(text.ends_with(expected), "{text}");
+        }
     }
 
     #[test]

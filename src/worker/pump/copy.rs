@@ -118,6 +118,7 @@ impl<K: Kernel> Worker<K> {
         if self.sessions[slot].is_shaking_hands(leg) {
             return self.handshake_lost(slot, leg, reason);
         }
+        self.note_truncation(slot, leg);
         match self.sessions[slot].mysql {
             Some(_) => self.said_its_last(slot, leg, Source::Lost, reason),
             None => self.source_lost(slot, leg, reason),

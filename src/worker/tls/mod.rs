@@ -39,6 +39,8 @@ pub(super) struct Encryption {
     agreed: Option<Box<TlsAgreement>>,
     /// Why TLS failed, for the log.
     error: Option<Box<str>>,
+    /// What came from clients and from servers ended without a close_notify, for the log.
+    truncated: [bool; 2],
 }
 
 /// How far the handshake with a leg's peer is. Nothing else tells.
@@ -184,6 +186,7 @@ impl Session {
             agreed: encryption.agreed,
             server_name: encryption.server_name,
             error: encryption.error,
+            truncated: encryption.truncated,
         }))
     }
 

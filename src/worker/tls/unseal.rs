@@ -201,18 +201,30 @@ impl<K: Kernel> Worker<K> {
 
     /// The peer's bytes end. Whether these are all it wanted to send is for TLS to say.
     pub(in crate::worker) fn ciphertext_ended(&mut self, slot: u32, leg: usize) {
-        let session = &mut self.sessions[slot];
-        if session.leg(leg).intake.source != Source::Open {
+        if self.sessions[slot].leg(leg).intake.source != Source::Open {
             return;
         }
-        if let Some(channel) = session.channel_mut(leg)
-            && channel.tls.ending() != Ending::Clean
-        {
-            channel.truncated = true;
-            let tls = &session.route.counters().tls;
-            tls.truncated[direction_of(leg)].add(1);
-        }
+        self.note_truncation(slot, leg);
         self.source_finished(slot, leg);
+    }
+
+    /// A peer's bytes have ended, by a FIN or by a reset: notes it if that was without a
+    /// close_notify. What cannot be decrypted is another matter.
+    pub(in crate::worker) fn note_truncation(&mut self, slot: u32, leg: usize) {
+        let session = &mut self.sessions[slot];
+        let channel = session.channel_mut(leg);
+        let is_cut = |channel: &&mut Channel| {
+            let ending = channel.tls.ending();
+            ending == Ending::Truncated && channel.tls.failure().is_none() && !channel.truncated
+        };
+        if let Some(channel) = channel.filter(is_cut) {
+            channel.truncated = true;
+            let direction = direction_of(leg);
+            session.route.counters().tls.truncated[direction].add(1);
+            if let Some(encryption) = &mut session.encryption {
+                encryption.truncated[direction] = true;
+            }
+        }
     }
 
     /// TLS with a peer is beyond repair. It is told why, as far as that is possible.
