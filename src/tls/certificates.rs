@@ -482,10 +482,28 @@ fn missing(path: &str, what: &'static str) -> CertificateError {
 }
 
 fn bad_pem(file: File<'_>, error: &pem::Error) -> CertificateError {
+    let what = match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            format!("its end is missing, `-----END {label}-----`: was it cut off?")
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            let line = String::from_utf8_lossy(line);
+            format!("the line `{}` begins nothing", line.trim())
+        }
+        pem::Error::Base64Decode(_) => "what stands between its lines is not base64".into(),
+        error => error.to_string(),
+    };
     CertificateError::BadPem {
         path: file.path.into(),
-        what: error.to_string(),
+        what,
     }
+}
+
+/// Whether this is a key and no certificate: then somebody has mixed up two files.
+pub fn is_key_alone(bytes: &[u8]) -> bool {
+    let contains = |mark: &[u8]| bytes.windows(mark.len()).any(|part| part == mark);
+    contains(b"PRIVATE KEY-----") && !contains(b"-----BEGIN CERTIFICATE-----")
 }
 
 /// The host names of a certificate: those of its extension, or its common name when it has none.

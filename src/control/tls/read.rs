@@ -200,6 +200,17 @@ impl<'a> Reader<'a> {
 
     fn certificate(&mut self, owner: &Owner, files: &CertificateFiles) -> Read<Certificate> {
         let certificate = self.bytes(owner, "certificate file", &files.certificate, files::open);
+        if let Ok(bytes) = &certificate
+            && certificates::is_key_alone(bytes)
+        {
+            // The certificate in the key's place would be called a key that is open to everybody.
+            let why = format!(
+                "certificate file {} has a key in it and no certificate: have certificate_file and \
+                 key_file been mixed up?",
+                path(&files.certificate)
+            );
+            return Err(self.error(owner, files.certificate.position, &why));
+        }
         let key = self.bytes(owner, "key file", &files.key, files::open_secret);
         let ocsp = files.ocsp.as_ref();
         let staple = ocsp.map(|ocsp| self.bytes(owner, "OCSP file", ocsp, files::open));

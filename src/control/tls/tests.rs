@@ -273,6 +273,16 @@ fn what_is_wrong_with_a_file_is_told_with_the_file_and_its_place() {
         fs::read(files.path("other.key")).unwrap(),
         0o600,
     );
+    files.write(
+        "swapped.pem",
+        fs::read(files.path("site.key")).unwrap(),
+        0o600,
+    );
+    files.write(
+        "swapped.key",
+        fs::read(files.path("site.pem")).unwrap(),
+        0o644,
+    );
     files.write("text.pem", "not a certificate", 0o644);
     files.write("text.key", fs::read(files.path("site.key")).unwrap(), 0o600);
     let large = fs::File::create(files.path("large.pem")).unwrap();
@@ -287,6 +297,11 @@ fn what_is_wrong_with_a_file_is_told_with_the_file_and_its_place() {
             "mixed",
             "9: listener web: @/mixed.key: the key does not belong to the certificate in \
              @/mixed.pem",
+        ),
+        (
+            "swapped",
+            "8: listener web: certificate file @/swapped.pem has a key in it and no certificate: \
+             have certificate_file and key_file been mixed up?",
         ),
         (
             "text",

@@ -123,7 +123,15 @@ fn what_is_wrong_with_a_file_is_said_with_its_name() {
     let no_key = complaint(read(&certificate, &certificate));
     assert_eq!(no_key, "key.pem: there is no private key in it");
     let torn = complaint(read(&certificate[..certificate.len() / 2], &key));
-    assert!(torn.starts_with("cert.pem: not a PEM file: "), "{torn}");
+    assert_eq!(
+        torn,
+        "cert.pem: not a PEM file: its end is missing, `-----END CERTIFICATE-----`: was it cut off?"
+    );
+    let letters = certificate.replace("MI", "M!");
+    assert_eq!(
+        complaint(read(&letters, &key)),
+        "cert.pem: not a PEM file: what stands between its lines is not base64"
+    );
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let unreadable = complaint(read(&[&certificate, nonsense].concat(), &key));
     assert!(
