@@ -35,6 +35,8 @@ pub mod alert {
     pub const DECODE_ERROR: u8 = 50;
     /// No version in common.
     pub const PROTOCOL_VERSION: u8 = 70;
+    /// A record that is longer than any may be.
+    pub const RECORD_OVERFLOW: u8 = 22;
     /// A message that does not belong here.
     pub const UNEXPECTED_MESSAGE: u8 = 10;
     /// No server of the name that was asked for.
@@ -107,6 +109,9 @@ pub enum Malformed {
     /// The first record is of another type.
     #[error("the first record is no handshake")]
     OtherRecord,
+    /// A record says that it has more in it than any may.
+    #[error("a record is too long")]
+    RecordTooLong,
     /// Longer than anyone needs.
     #[error("the ClientHello is too long")]
     TooLong,
@@ -121,6 +126,7 @@ impl Malformed {
         fatal_alert(match self {
             Self::Length(_) | Self::TooLong | Self::Twice(_) => alert::DECODE_ERROR,
             Self::OtherMessage | Self::OtherRecord => alert::UNEXPECTED_MESSAGE,
+            Self::RecordTooLong => alert::RECORD_OVERFLOW,
         })
     }
 }
@@ -260,8 +266,10 @@ impl Reader {
         if self.header_len == RECORD_HEADER_BYTES {
             self.header_len = 0;
             self.fragment_left = usize::from(u16::from_be_bytes([high, low]));
-            if self.fragment_left == 0 || self.fragment_left > FRAGMENT_BYTES_MAX {
-                return Err(Malformed::Length("a record"));
+            match self.fragment_left {
+                0 => return Err(Malformed::Length("an empty record")),
+                1..=FRAGMENT_BYTES_MAX => {}
+                _ => return Err(Malformed::RecordTooLong),
             }
         }
         Ok(())

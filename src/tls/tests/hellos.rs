@@ -266,13 +266,14 @@ fn other_messages_and_records_of_tls_are_no_hello() {
         (&[20, 3, 3, 0, 1, 1], Malformed::OtherRecord),
         (&[23, 3, 3, 0, 1, 1], Malformed::OtherRecord),
         (&[22, 2, 0, 0, 1, 1], Malformed::OtherRecord),
-        (&[22, 3, 1, 0, 0], Malformed::Length("a record")),
-        (&[22, 3, 1, 0x40, 1, 1], Malformed::Length("a record")),
+        (&[22, 3, 1, 0, 0], Malformed::Length("an empty record")),
+        (&[22, 3, 1, 0x40, 1, 1], Malformed::RecordTooLong),
         (&[22, 3, 1, 0, 2, 1, 0, 21, 3], Malformed::OtherRecord),
     ] {
         assert_eq!(read(bytes), Verdict::Malformed(expected), "{bytes:?}");
     }
     assert_eq!(Malformed::OtherRecord.alert(), fatal_alert(10));
+    assert_eq!(Malformed::RecordTooLong.alert(), fatal_alert(22));
 }
 
 #[test]
