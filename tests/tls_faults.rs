@@ -347,6 +347,53 @@ fn b_17_a_client_that_resets_at_any_byte_of_its_handshake_leaves_nothing_behind(
     leaves_at_any_byte(true);
 }
 
+/// Handshakes that are broken off at each of these many bytes, and how often in a half of the test.
+const CUTS: usize = 20;
+const TIMES: usize = 250;
+
+#[test]
+fn twenty_bytes_at_which_clients_leave_five_hundred_times_cost_no_memory_in_the_end() {
+    // A hundred bytes left of each who leaves would be half of that.
+    const SPARE_KIB: u64 = 1024;
+    let server = Service::echo();
+    let (authority, balancer) = start(server.address(), &[]);
+    let version = tls13(&authority);
+    let begin = || {
+        let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
+        (client.take_flight(), client)
+    };
+    let leave = |peer: Peer, time: usize| match time % 2 {
+        0 => drop(peer),
+        _ => peer.reset(),
+    };
+    let (length, _) = begin();
+    let length = length.len();
+    let all_leave = || {
+        for time in 0..TIMES {
+            // Most of them in the hello; the others in what they say to the server's answer.
+            for cut in 0..CUTS - 4 {
+                let (hello, client) = begin();
+                client.peer().send(&hello[..cut * length / (CUTS - 4)]);
+                leave(client.into_peer(), time);
+            }
+            for cut in 0..4 {
+                let (hello, mut client) = begin();
+                client.peer().send(&hello);
+                let answer = client.answer();
+                client.peer().send(&answer[..cut * answer.len() / 4]);
+                leave(client.into_peer(), time);
+            }
+        }
+        balancer.wait_active(0);
+        balancer.process().resident_kib()
+    };
+    let baseline_kib = all_leave();
+    let grown_kib = all_leave().saturating_sub(baseline_kib);
+    assert!(grown_kib < SPARE_KIB, "{grown_kib} KiB more");
+    wait_failed(&balancer, "cut_off", 2 * TIMES * CUTS + 1);
+    assert_eq!(server.accepted(), 0);
+}
+
 #[test]
 fn a_client_that_leaves_at_any_byte_of_a_hello_that_passes_through_leaves_nothing_behind() {
     let authority = Authority::new();
