@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{
     Authority, Balancer, Config, End, SITE, Sealer, Server, Service, Tape, TlsPeer, tls12, tls13,
 };
@@ -174,4 +176,57 @@ fn a_close_notify_in_one_segment_with_the_end_of_a_handshake_is_an_end_like_any_
         client.expect_end(support::TlsEnd::CloseNotify);
         balancer.wait_closed("client", "finished", index as u32 + 1);
     }
+}
+
+/// Bytes of plaintext in the records that carry so many bytes to a client of TLS 1.2.
+#[track_caller]
+fn records_of(client: &TlsPeer, bytes: usize) -> Vec<usize> {
+    // An explicit nonce and a tag.
+    const OVERHEAD: usize = 8 + 16;
+    let mut records = Vec::new();
+    while records.iter().sum::<usize>() < bytes {
+        let header = client.peer().receive(5);
+        assert_eq!(header[0], DATA, "{header:?}");
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        client.peer().receive(length);
+        records.push(length - OVERHEAD);
+    }
+    records
+}
+
+#[test]
+fn the_first_records_after_a_pause_are_short_and_those_of_bulk_are_long() {
+    // What a new connection may send at once, and how much of it is in one record.
+    const FIRST: usize = 14 * 1024;
+    const SHORT: usize = 4096;
+    const BULK: usize = 256 * 1024;
+    let authority = Authority::new();
+    let server = Server::listen();
+    let config = Config::to([server.address()]).terminate(&authority.issue(&[SITE]));
+    let balancer = Balancer::start(&config);
+    let client = TlsPeer::connect(balancer.address(), &tls12(&authority));
+    let accepted = server.accept();
+    let bulk = vec![b'x'; BULK];
+    let first = |records: &[usize]| {
+        let mut sent = 0;
+        let in_window = records.iter().take_while(|&&bytes| {
+            let is_first = sent < FIRST;
+            sent += bytes;
+            is_first
+        });
+        in_window.copied().max().unwrap()
+    };
+    for has_paused in [true, false, true] {
+        if has_paused {
+            // Longer than a second: after that it begins anew.
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+        accepted.send(&bulk);
+        let records = records_of(&client, BULK);
+        assert_eq!(first(&records) <= SHORT, has_paused, "{records:?}");
+        assert_eq!(records.iter().max(), Some(&LONGEST), "{records:?}");
+    }
+    client.peer().finish();
+    accepted.finish();
+    client.into_peer().receive_rest();
 }
