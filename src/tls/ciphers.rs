@@ -6,6 +6,7 @@ use rustls::CipherSuite;
 /// A suite and what OpenSSL calls it.
 type Row = (CipherSuite, &'static str);
 
+/// Best first. AES with the short key is what costs least, and nobody breaks it either.
 const SUITES: [Row; 9] = [
     (
         CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -69,6 +70,11 @@ pub fn name(suite: CipherSuite) -> &'static str {
 /// Whether a suite is one of TLS 1.3; the others are of TLS 1.2.
 pub fn is_tls13(suite: CipherSuite) -> bool {
     name(suite).starts_with("TLS_AES_") || name(suite).starts_with("TLS_CHACHA20_")
+}
+
+/// All suites, best first.
+pub fn all() -> impl Iterator<Item = CipherSuite> {
+    SUITES.iter().map(|&(suite, _)| suite)
 }
 
 /// The IANA names of all suites, for messages.

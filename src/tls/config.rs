@@ -78,7 +78,7 @@ impl MinVersion {
 pub struct Common {
     /// The oldest version.
     pub min_version: MinVersion,
-    /// The cipher suites, all if empty.
+    /// The cipher suites, best first; all if empty.
     pub cipher_suites: Vec<CipherSuite>,
     /// The application protocols, best first.
     pub alpn: Vec<Vec<u8>>,
@@ -99,10 +99,14 @@ impl Common {
 
     fn provider(&self) -> Arc<CryptoProvider> {
         let mut provider = library::default_provider();
-        if !self.cipher_suites.is_empty() {
-            let wanted = |suite: CipherSuite| self.cipher_suites.contains(&suite);
-            provider.cipher_suites.retain(|suite| wanted(suite.suite()));
-        }
+        let wanted = match self.cipher_suites.is_empty() {
+            true => ciphers::all().collect(),
+            false => self.cipher_suites.clone(),
+        };
+        let suites = &mut provider.cipher_suites;
+        let place = |suite: CipherSuite| wanted.iter().position(|&other| other == suite);
+        suites.retain(|suite| place(suite.suite()).is_some());
+        suites.sort_by_key(|suite| place(suite.suite()));
         Arc::new(provider)
     }
 
@@ -236,6 +240,8 @@ impl ServerOptions {
         let certificates: Arc<CertificateSet> = Arc::clone(&self.certificates);
         let mut config = builder.with_cert_resolver(certificates);
         config.alpn_protocols.clone_from(&common.alpn);
+        // Whoever configures suites has an order in mind, and old clients have bad ones.
+        config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
         config.send_tls13_tickets = 0;

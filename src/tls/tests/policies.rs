@@ -391,6 +391,29 @@ fn cipher_suites_are_those_that_were_chosen() {
 }
 
 #[test]
+fn the_order_of_cipher_suites_is_the_servers_and_not_the_clients() {
+    let authority = Authority::new("tests");
+    let mut server = server_options(vec![authority.issue(&["a.example"]).read()]);
+    let mut client = client_options(&authority);
+    let suites = |names: &[&str]| -> Vec<_> {
+        let found = names.iter().map(|name| ciphers::find(name).unwrap());
+        found.collect()
+    };
+    let [aes128, aes256] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+    for (wanted, offered, expected) in [
+        (&[][..], &[aes256, aes128][..], aes128),
+        (&[aes256, aes128], &[aes128, aes256], aes256),
+        (&[aes256, aes128], &[aes128], aes128),
+    ] {
+        server.common.cipher_suites = suites(wanted);
+        client.common.cipher_suites = suites(offered);
+        let pair = connected(&(server.build().unwrap(), client.build().unwrap()));
+        let agreement = pair.client.session.agreement().unwrap();
+        assert_eq!(agreement.cipher_suite, expected, "{wanted:?}, {offered:?}");
+    }
+}
+
+#[test]
 fn a_client_that_knows_only_rsa_gets_the_rsa_certificate() {
     let authority = Authority::new("tests");
     let (rsa, ecdsa) = (
