@@ -5,12 +5,13 @@ mod support;
 
 use std::process::Output;
 use std::thread;
+use std::time::Duration;
 
 use support::clients::{python, run as run_program};
 use support::rogue::packet;
 use support::{
-    Authority, Balancer, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, SITE, SqlClient, TlsPeer,
-    mariadb, refused, said, tls13,
+    Authority, Balancer, Config, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
+    RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13,
 };
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
@@ -202,6 +203,35 @@ fn b_14_nothing_of_a_login_reaches_a_server_that_does_not_prove_who_it_is() {
     assert_eq!([logins(&pair.primary), logins(&pair.replica)], before);
     said(&mariadb(pair.primary.address(), "secret", &[], "DO 1"));
     assert_ne!(logins(&pair.primary), before[0], "a login is seen");
+}
+
+/// Before this primary and nobody else, which is to be spoken to over TLS, whoever it is.
+fn needing_tls(primary: &RunningRogue) -> Config {
+    Config::to([primary.address])
+        .server(0, "role = \"primary\"")
+        .listener("protocol = \"mysql\"")
+        .pool_tls("mode = \"insecure\"")
+        .health_check("interval = \"1h\"")
+}
+
+#[test]
+fn a_server_that_does_not_offer_tls_is_not_asked_for_it_and_the_client_need_not_wait() {
+    let rogue = Rogue::default().start();
+    let config = needing_tls(&rogue);
+    let balancer = Balancer::start(&config);
+    quickly(Duration::from_secs(3), || {
+        refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"));
+    });
+    balancer.wait_for_log("no TLS with it, and so no login: it does not offer TLS");
+    balancer.wait_for("the failure", |metrics| {
+        let labels = [("reason", "tls")];
+        metrics.sum("ringway_connect_failures_total", &labels) == 1.0
+    });
+    assert_eq!(
+        rogue.heard(),
+        [[0_u8; 0]; 0],
+        "but for a goodbye of nobody's"
+    );
 }
 
 #[test]

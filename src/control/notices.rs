@@ -14,6 +14,7 @@ use super::{Error, Registry};
 use crate::balance::Server;
 use crate::config::format_duration;
 use crate::limits::NOTICE_INTERVAL;
+use crate::mysql::handshake::NoTls;
 use crate::sys;
 use crate::telemetry::{ConnectError, Notice};
 use crate::tls::session::Failure;
@@ -57,6 +58,10 @@ fn report(notice: &Notice, registry: &Registry, throttle: &mut Throttle) {
         Notice::ServerTls { server, failure } => {
             Key(Trouble::ServerTls(failure.clone()), full_name(server))
         }
+        Notice::ServerWithoutTls { server, why } => Key(
+            Trouble::ServerWithoutTls(without_tls(*why)),
+            full_name(server),
+        ),
         Notice::HandshakesReached { listener } => {
             Key(Trouble::HandshakesReached, listener.to_string())
         }
@@ -106,6 +111,20 @@ fn tls_remedy(failure: &Failure) -> &'static str {
     }
 }
 
+/// How many bytes it were is counted: a server that makes them up would make up records of them.
+const fn without_tls(why: NoTls) -> &'static str {
+    match why {
+        NoTls::NotOffered => {
+            "no TLS with it, and so no login: it does not offer TLS; give it a certificate (ssl_cert, \
+             ssl_key), or leave out [pool.tls]"
+        }
+        NoTls::SpokeEarly(_) => {
+            "no TLS with it, and so no login: it has sent more than its greeting before it was asked \
+             for TLS; is it the server, or is somebody between?"
+        }
+    }
+}
+
 fn full_name(server: &Server) -> String {
     let (pool, name) = (server.pool(), server.name());
     format!("server {pool}/{name} ({})", server.address())
@@ -124,6 +143,8 @@ enum Trouble {
     LimitReached,
     OutOfPorts,
     ServerTls(Box<Failure>),
+    /// With why, and what to do about it.
+    ServerWithoutTls(&'static str),
 }
 
 impl Key {
@@ -153,6 +174,7 @@ impl Key {
                     tls_remedy(failure)
                 )
             }
+            Trouble::ServerWithoutTls(why) => format!("{place}: {why}"),
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::io;
 use std::mem;
 
+use zeroize::Zeroizing;
+
 use super::connection::Connection;
 use crate::limits::{TLS_PLAINTEXT_BYTES_MAX, TLS_RECORD_BYTES_MAX};
+use crate::mysql::handshake::{Upgraded, upgrade};
 use crate::tls::session::{Failure, RECORD_OVERHEAD_BYTES, Session};
 
 /// A connection, and TLS on it where there is any.
@@ -95,7 +98,7 @@ impl Stream {
     }
 
     /// Goes on over TLS. A peer that has said more than it was asked for has said it to TLS.
-    pub(super) async fn over_tls(&mut self, tls: Session) -> Result<(), Broken> {
+    async fn over_tls(&mut self, tls: Session) -> Result<(), Broken> {
         let tls = self.tls.insert(tls);
         while tls.is_handshaking() {
             flush(&self.connection, tls).await?;
@@ -104,6 +107,20 @@ impl Stream {
             }
         }
         Ok(flush(&self.connection, tls).await?)
+    }
+
+    /// Answers a MySQL server's greeting over TLS, for which it is asked first.
+    pub(super) async fn respond_over_tls(
+        &mut self,
+        response: Zeroizing<Vec<u8>>,
+        tls: Session,
+    ) -> Result<(), Broken> {
+        let Some(Upgraded { request, response }) = upgrade(response) else {
+            return Err(Failure::Ours("no response to a greeting".into()).into());
+        };
+        self.send(&request).await?;
+        self.over_tls(tls).await?;
+        self.send(&response).await
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {

@@ -186,6 +186,17 @@ impl FirstPacket {
     }
 }
 
+/// Why there is no TLS with a server that is to be spoken to over TLS.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum NoTls {
+    /// Its greeting does not offer it.
+    #[error("the server does not offer TLS")]
+    NotOffered,
+    /// So many bytes came behind its greeting. They would go on as if TLS had protected them (B-1).
+    #[error("the server has sent {0} bytes more than its greeting before there was TLS")]
+    SpokeEarly(usize),
+}
+
 /// A response to a server that is to be asked for TLS first.
 pub struct Upgraded {
     /// The `SSLRequest` packet, in plain text. Its flags and character set are those of the

@@ -59,11 +59,6 @@ impl Inbox {
         self.limit = limit;
     }
 
-    /// Whether a packet has begun and not ended.
-    pub fn is_mid_packet(&self) -> bool {
-        !self.framer.is_between_messages() || self.framer.header_bytes_held() > 0
-    }
-
     /// Takes bytes up to the end of the next packet: its number and payload. `None` when more must
     /// arrive.
     ///

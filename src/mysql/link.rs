@@ -10,7 +10,7 @@ use super::auth::Plugin;
 use super::capabilities::Capabilities;
 use super::command::Command;
 use super::cursor::{Flaw, Malformed};
-use super::handshake::{AuthSwitch, Greeting, Response};
+use super::handshake::{AuthSwitch, Greeting, NoTls, Response};
 use super::inbox::{Inbox, Packet};
 use super::packet::{EOF, ERR, ErrPacket, OK, write_command, write_packet};
 use crate::limits::{GREETING_BYTES_MAX, LOGIN_PACKET_BYTES_MAX, LOGIN_ROUNDS_MAX};
@@ -30,6 +30,8 @@ pub(super) struct Link {
     rounds: u8,
     /// What is to be sent to the server.
     out: Vec<u8>,
+    /// Whether it is spoken to over TLS, from the response to its greeting on.
+    needs_tls: bool,
 }
 
 /// Signatures are not shown.
@@ -65,6 +67,9 @@ enum Stage {
 pub(super) enum Said {
     /// Its greeting; see [`Link::greeting`].
     Greeting,
+    /// Its greeting, or what came behind it, and there will be no TLS. Nothing is to be told to it but
+    /// a goodbye.
+    NoTls(NoTls),
     /// ERR. Nothing more will come.
     Refused(Vec<u8>),
     /// OK.
@@ -78,8 +83,11 @@ pub(super) enum Said {
 }
 
 impl Link {
-    pub(super) fn new() -> Self {
+    /// A server that is spoken to over TLS, if it `needs_tls`: what is sent to it goes there over TLS
+    /// then, unless it [lacks](Self::lacks_tls) it.
+    pub(super) fn new(needs_tls: bool) -> Self {
         Self {
+            needs_tls,
             inbox: Inbox::new(GREETING_BYTES_MAX),
             stage: Stage::Closed,
             greeting: None,
@@ -91,7 +99,7 @@ impl Link {
 
     /// A connection that is logged in, and is to authenticate anew.
     pub(super) fn established(greeting: Greeting) -> Self {
-        let mut link = Self::new();
+        let mut link = Self::new(false);
         link.stage = Stage::Accepted;
         link.greeting = Some(Box::new(greeting));
         link.inbox.set_limit(LOGIN_PACKET_BYTES_MAX);
@@ -119,9 +127,11 @@ impl Link {
         self.stage == Stage::Accepted
     }
 
-    /// Whether the server has begun to say something and not ended.
-    pub(super) fn is_mid_packet(&self) -> bool {
-        self.inbox.is_mid_packet()
+    /// Whether the server needs TLS and its greeting does not offer it. It hears a goodbye, in plain
+    /// text, and nothing else.
+    pub(super) fn lacks_tls(&self) -> bool {
+        let offers = |greeting: &Greeting| greeting.capabilities.contains(Capabilities::SSL);
+        self.needs_tls && self.greeting().is_some_and(|greeting| !offers(greeting))
     }
 
     /// Whether nobody wants this connection any more.
@@ -156,6 +166,9 @@ impl Link {
                 *input = &[];
                 return None;
             }
+            if self.stage == Stage::Greeted && self.needs_tls && !input.is_empty() {
+                return Some(self.spoke_early(input));
+            }
             let Packet { sequence, payload } = match self.inbox.take(input) {
                 Ok(None) => return None,
                 Ok(Some(packet)) => packet,
@@ -170,8 +183,18 @@ impl Link {
                 self.go_on_leaving(&payload);
                 continue;
             }
-            return Some(self.hear(payload));
+            return Some(match self.hear(payload) {
+                Said::Greeting if self.lacks_tls() => Said::NoTls(NoTls::NotOffered),
+                Said::Greeting if self.needs_tls && !input.is_empty() => self.spoke_early(input),
+                said => said,
+            });
         }
+    }
+
+    fn spoke_early(&mut self, input: &mut &[u8]) -> Said {
+        let bytes = std::mem::take(input).len();
+        self.stage = Stage::Left;
+        Said::NoTls(NoTls::SpokeEarly(bytes))
     }
 
     fn hear(&mut self, payload: Zeroizing<Vec<u8>>) -> Said {
@@ -224,6 +247,10 @@ impl Link {
         plugin: Option<&[u8]>,
         token: &[u8],
     ) {
+        if self.lacks_tls() {
+            // No signature goes there in plain text, whoever asks for it (B-14).
+            return self.leave();
+        }
         response.write(&mut self.out, self.next_sequence, offered, plugin, token);
         self.stage = Stage::Verifying;
     }

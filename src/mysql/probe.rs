@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use super::cursor::Malformed;
+use super::handshake::NoTls;
 use super::link::{Link, Said};
 use super::packet::ErrPacket;
 
@@ -13,6 +14,7 @@ use super::packet::ErrPacket;
 pub struct HandshakeProbe {
     link: Link,
     version: Option<String>,
+    no_tls: Option<NoTls>,
 }
 
 /// Why a server cannot be logged in to.
@@ -29,30 +31,35 @@ pub enum ProbeError {
     /// Something else listens there, or a server of another protocol version.
     #[error("it does not greet as a MySQL server: {0}")]
     Protocol(#[from] Malformed),
-}
-
-impl Default for HandshakeProbe {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// It is to be spoken to over TLS.
+    #[error(transparent)]
+    NoTls(#[from] NoTls),
 }
 
 impl HandshakeProbe {
-    /// Over a connection that was just made.
-    pub fn new() -> Self {
-        let mut link = Link::new();
+    /// Over a connection that was just made. If the server `needs_tls`, one that does not offer it
+    /// cannot be logged in to.
+    pub fn new(needs_tls: bool) -> Self {
+        let mut link = Link::new(needs_tls);
         link.open();
         Self {
             link,
             version: None,
+            no_tls: None,
         }
+    }
+
+    /// Whether the server offers the TLS that it needs, so that what is sent goes there over TLS.
+    pub fn goes_over_tls(&self) -> bool {
+        self.link.greeting().is_some() && self.no_tls.is_none()
     }
 
     /// Takes what came from the server; `out` gets what is to be sent to it. The version that it
     /// greeted with, once everything has been said; `None`: more has to come.
     ///
     /// # Errors
-    /// When it did not greet. The connection can be closed then, as after a success.
+    /// When it did not greet, or there will be no TLS. The connection can be closed then, as after a
+    /// success.
     pub fn feed(
         &mut self,
         input: &mut &[u8],
@@ -62,9 +69,10 @@ impl HandshakeProbe {
             self.hear(said)?;
         }
         out.append(&mut self.link.take_out());
-        match self.link.take_left() {
-            true => Ok(self.version.take()),
-            false => Ok(None),
+        match (self.link.take_left(), self.no_tls) {
+            (true, None) => Ok(self.version.take()),
+            (true, Some(why)) => Err(why.into()),
+            (false, _) => Ok(None),
         }
     }
 
@@ -73,6 +81,11 @@ impl HandshakeProbe {
             Said::Greeting => {
                 let version = self.link.greeting().map(|greeting| &greeting.version[..]);
                 self.version = version.map(|name| String::from_utf8_lossy(name).into_owned());
+                self.link.leave();
+                Ok(())
+            }
+            Said::NoTls(why) => {
+                self.no_tls = Some(why);
                 self.link.leave();
                 Ok(())
             }
@@ -94,13 +107,20 @@ mod tests {
     use super::*;
     use crate::mysql::capabilities::Capabilities;
     use crate::mysql::framer::Framer;
-    use crate::mysql::handshake::FirstPacket;
-    use crate::mysql::packet::{PacketWriter, write_packet};
-    use crate::mysql::tests::samples::GREETING_MARIADB;
+    use crate::mysql::handshake::{FirstPacket, Greeting, upgrade};
+    use crate::mysql::packet::{HEADER_BYTES, PacketWriter, write_packet};
+    use crate::mysql::tests::samples::{GREETING_MARIADB, GREETING_MYSQL};
 
     /// Feeds packets byte by byte; how it ended, and what was sent meanwhile.
     fn talk(packets: &[(u8, &[u8])]) -> (Result<Option<String>, ProbeError>, Vec<u8>) {
-        let (mut probe, mut out) = (HandshakeProbe::new(), Vec::new());
+        talk_to(HandshakeProbe::new(false), packets)
+    }
+
+    fn talk_to(
+        mut probe: HandshakeProbe,
+        packets: &[(u8, &[u8])],
+    ) -> (Result<Option<String>, ProbeError>, Vec<u8>) {
+        let mut out = Vec::new();
         let mut bytes = Vec::new();
         for (sequence, payload) in packets {
             write_packet(&mut bytes, *sequence, payload);
@@ -133,6 +153,61 @@ mod tests {
         let (outcome, _) = talk(&[(0, GREETING_MARIADB), (2, DENIED)]);
         let version = outcome.unwrap().unwrap();
         assert!(version.contains("MariaDB"), "{version}");
+    }
+
+    /// A greeting of MySQL, with TLS on offer or without.
+    fn greeting(offers_tls: bool) -> Vec<u8> {
+        let greeting = Greeting::parse(GREETING_MYSQL).unwrap();
+        let withheld = match offers_tls {
+            true => Capabilities::NONE,
+            false => Capabilities::SSL,
+        };
+        let mut out = Vec::new();
+        greeting.masked(withheld, None).write(&mut out, 0);
+        out.split_off(HEADER_BYTES)
+    }
+
+    #[test]
+    fn a_server_that_needs_tls_is_answered_within_it() {
+        let (unfinished, sent) = talk_to(HandshakeProbe::new(true), &[(0, &greeting(true))]);
+        assert_eq!(unfinished, Ok(None));
+        assert!(upgrade(sent.into()).is_some(), "a response, for TLS");
+        let packets = [(0, &greeting(true)[..]), (3, DENIED)];
+        let (outcome, _) = talk_to(HandshakeProbe::new(true), &packets);
+        assert_eq!(outcome, Ok(Some("8.4.3".to_owned())));
+        for offers in [true, false] {
+            let mut probe = HandshakeProbe::new(true);
+            let mut packet = Vec::new();
+            write_packet(&mut packet, 0, &greeting(offers));
+            assert!(!probe.goes_over_tls());
+            probe.feed(&mut &packet[..], &mut Vec::new()).unwrap();
+            assert_eq!(probe.goes_over_tls(), offers);
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_offer_the_tls_it_needs_hears_a_goodbye_and_fails() {
+        let packets = [(0, &greeting(false)[..]), (2, DENIED)];
+        let (outcome, sent) = talk_to(HandshakeProbe::new(true), &packets);
+        assert_eq!(outcome, Err(NoTls::NotOffered.into()));
+        let (_, payload) = Framer::default().whole(&mut &sent[..]).unwrap();
+        let Ok(FirstPacket::Response(nobody)) = FirstPacket::parse(payload) else {
+            panic!("no request for TLS, but a response");
+        };
+        assert!(!nobody.capabilities.contains(Capabilities::SSL));
+    }
+
+    #[test]
+    fn b_1_what_comes_behind_the_greeting_of_a_server_that_needs_tls_is_not_heard() {
+        for behind in [&b"\0"[..], b"\x01\0\0\x02\0", b"\x01\0\0\x02\xff"] {
+            let mut bytes = Vec::new();
+            write_packet(&mut bytes, 0, &greeting(true));
+            bytes.extend(behind);
+            let (mut probe, mut out) = (HandshakeProbe::new(true), Vec::new());
+            let outcome = probe.feed(&mut &bytes[..], &mut out);
+            assert_eq!(outcome, Err(NoTls::SpokeEarly(behind.len()).into()));
+            assert!(out.is_empty(), "nor answered");
+        }
     }
 
     #[test]
@@ -168,7 +243,7 @@ mod tests {
         packet.bytes(b"\x093.23.58\0");
         packet.finish();
         for bytes in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], &old, &[0; 64]] {
-            let mut probe = HandshakeProbe::new();
+            let mut probe = HandshakeProbe::new(false);
             let outcome = probe.feed(&mut &*bytes, &mut Vec::new());
             assert!(
                 matches!(outcome, Err(ProbeError::Protocol(_))),

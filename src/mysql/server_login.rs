@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::auth::{KeyError, Plugin, Scramble, Signer};
 use super::capabilities::Capabilities;
 use super::cursor::Malformed;
-use super::handshake::{Greeting, Response};
+use super::handshake::{Greeting, NoTls, Response};
 use super::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, WANT_PUBLIC_KEY, known_switch};
 use super::packet::{AUTH_MORE_DATA, ErrPacket, OkPacket, Status};
 
@@ -142,6 +142,9 @@ pub enum ServerLoginError {
     /// What is known of the password does not suffice for what the server wants.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The server is to be spoken to over TLS.
+    #[error(transparent)]
+    NoTls(#[from] NoTls),
     /// The server does not speak the protocol.
     #[error("the server does not keep to the protocol: {0}")]
     Protocol(#[from] Malformed),
@@ -150,34 +153,30 @@ pub enum ServerLoginError {
 impl ServerLogin {
     /// A login with these particulars over a connection that is being opened. `response` is what
     /// the client sent at its own login; its flags are cut down to `offered`, and those among
-    /// `required` must be had.
+    /// `required` must be had. If the server is spoken to `on_tls`, it may be told the password, where
+    /// it wants it.
     pub fn new(
         response: Response,
         signer: Signer,
         offered: Capabilities,
         required: Capabilities,
+        on_tls: bool,
     ) -> Self {
-        let mut link = Link::new();
+        let mut link = Link::new(on_tls);
         link.open();
         Self {
             link,
-            signing: Signing::new(signer, false),
+            signing: Signing::new(signer, on_tls),
             response,
             required,
             offered,
         }
     }
 
-    /// The same over TLS: the server may be told the password, where it wants it.
-    #[must_use]
-    pub fn on_tls(mut self, on_tls: bool) -> Self {
-        self.signing.on_tls = on_tls;
-        self
-    }
-
-    /// Whether the server has begun to say something and not ended.
-    pub fn is_mid_packet(&self) -> bool {
-        self.link.is_mid_packet()
+    /// Whether what is sent to the server is a goodbye in plain text, because it does not offer the
+    /// TLS that it is to be spoken to by.
+    pub fn lacks_tls(&self) -> bool {
+        self.link.lacks_tls()
     }
 
     /// Takes what came from the server. `out` gets what is to be sent to it.
@@ -214,6 +213,7 @@ impl ServerLogin {
                 answered.map_err(ServerLoginError::Key)
             }
             Said::Accepted(ok) => return self.accepted(&ok),
+            Said::NoTls(why) => Err(ServerLoginError::NoTls(why)),
             Said::Refused(payload) => Err(refusal(&payload)),
             Said::Nonsense(error) => Err(ServerLoginError::Protocol(error)),
         };

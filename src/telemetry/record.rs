@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::reason::{ConnectError, Phase, Reason, Who};
 use super::tls::TlsRecord;
 use crate::balance::Server;
+use crate::mysql::handshake::NoTls;
 use crate::tls::session::Failure;
 
 /// One session, told when it is over.
@@ -76,6 +77,13 @@ pub enum Notice {
         server: Arc<Server>,
         /// What was wrong.
         failure: Box<Failure>,
+    },
+    /// A MySQL server that is to be spoken to over TLS does not even get to a handshake.
+    ServerWithoutTls {
+        /// Which one.
+        server: Arc<Server>,
+        /// Why.
+        why: NoTls,
     },
     /// As many clients of a worker are in their TLS handshake as may be; others wait in the
     /// kernel's backlog.

@@ -417,6 +417,11 @@ impl Chunks {
         self.len == 0
     }
 
+    /// Bytes in it.
+    pub(super) fn bytes(&self) -> usize {
+        (0..self.len).map(|i| self.queue[self.at(i)].len()).sum()
+    }
+
     /// The chunk to send next.
     #[inline]
     pub(super) fn first(&self) -> Option<Chunk> {

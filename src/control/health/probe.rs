@@ -123,7 +123,7 @@ async fn ask(stream: &mut Stream, request: &str) -> Result<u16, Failure> {
 /// Greeting and goodbye of a MySQL server. It is up when it greets; that the handshake is finished
 /// is a part of the check, or the check itself would get this host blocked.
 async fn shake_hands(stream: &mut Stream) -> Result<String, Failure> {
-    let mut probe = HandshakeProbe::new();
+    let mut probe = HandshakeProbe::new(false);
     let mut has_spoken = false;
     loop {
         let heard = stream.receive(GREETING_BYTES_MAX as usize).await?;

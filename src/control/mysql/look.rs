@@ -10,10 +10,8 @@ use crate::control::connection::{Connection, Leave};
 use crate::control::stream::{Broken, Stream};
 use crate::limits::MONITOR_READ_BYTES;
 use crate::mysql::auth::Password;
-use crate::mysql::handshake::{Upgraded, upgrade};
 use crate::mysql::monitor::{LookProgress, Monitor, MonitorError, Seen};
 use crate::tls::policy::PoolPolicy;
-use crate::tls::session::Failure;
 
 /// How a server is spoken to over TLS: the pool's way, and the server's place in the pool.
 #[derive(Clone)]
@@ -127,17 +125,9 @@ impl Line {
                 return Ok(Some(error.into()));
             }
         }
-        if self.monitor.is_mid_packet() {
-            let failure = Failure::Misbehaved("the server spoke before its turn".into());
-            return Err(Broken::Tls(failure).into());
-        }
         let tls = policy.check(member, |_| true);
         let tls = tls.map_err(Broken::without_tls)?;
-        if let Some(Upgraded { request, response }) = upgrade(out) {
-            self.stream.send(&request).await?;
-            self.stream.over_tls(tls).await?;
-            self.stream.send(&response).await?;
-        }
+        self.stream.respond_over_tls(out, tls).await?;
         Ok(None)
     }
 

@@ -340,6 +340,10 @@ impl Play {
             match action {
                 Action::Send(peer, bytes) => self.send(peer, &bytes),
                 Action::StartTls => self.shaking_hands = true,
+                Action::NoTls(peer, _) => {
+                    assert!(self.servers_on_tls && self.open[peer as usize]);
+                    assert!(self.improvises(peer), "the others offer it, and wait");
+                }
                 Action::OpenReplica => {
                     let replica = &mut self.open[Peer::Replica as usize];
                     assert!(!std::mem::replace(replica, true));
@@ -723,7 +727,10 @@ impl FakeServer {
             version: b"8.4.3".to_vec(),
             thread_id,
             scramble: Scramble(scramble),
-            capabilities: capabilities() | Capabilities::LOCAL_FILES | Capabilities::SESSION_TRACK,
+            capabilities: capabilities()
+                | Capabilities::LOCAL_FILES
+                | Capabilities::SESSION_TRACK
+                | Capabilities::SSL,
             charset: 45,
             status: Status::AUTOCOMMIT,
             plugin: self.default.name().to_vec(),

@@ -8,7 +8,7 @@ use super::{Action, ClientTls, Established, Failure, Login, Peer, Phase, Primary
 use crate::mysql::auth::{Credential, Password, Plugin, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Flaw, Malformed};
-use crate::mysql::handshake::{AuthSwitch, FirstPacket, Response};
+use crate::mysql::handshake::{AuthSwitch, FirstPacket, NoTls, Response};
 use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, WANT_PUBLIC_KEY, known_switch};
 use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, OK, OkPacket, Status};
 use crate::mysql::server_login::Signing;
@@ -29,6 +29,7 @@ impl Login {
     pub(super) fn lead_says(&mut self, said: Said, actions: &mut Vec<Action>) {
         match said {
             Said::Greeting => self.greet(actions),
+            Said::NoTls(why) => self.lead_has_no_tls(why, actions),
             Said::Refused(payload) => self.refused(&payload, actions),
             Said::Nonsense(error) => self.fail(Failure::ServerProtocol(error), actions),
             Said::Accepted(ok) => {
@@ -499,6 +500,10 @@ impl Login {
         match said {
             Said::Greeting if self.phase == Phase::ReplicaGreeting => self.sign_at_replica(actions),
             Said::Greeting => {}
+            Said::NoTls(why) => {
+                actions.push(Action::NoTls(Peer::Replica, why));
+                self.give_replica_up(PrimaryOnly::ReplicaLost, actions);
+            }
             Said::Accepted(_) if self.phase == Phase::ReplicaVerdict => {
                 self.replica_accepted(actions);
             }
@@ -612,6 +617,16 @@ impl Login {
             return self.open_replica(actions);
         }
         self.lead_lost(actions);
+    }
+
+    /// There will be no TLS with the lead: as if it were lost, but that it hears a goodbye.
+    fn lead_has_no_tls(&mut self, why: NoTls, actions: &mut Vec<Action>) {
+        actions.push(Action::NoTls(self.lead, why));
+        self.lead_link().leave();
+        match self.lead {
+            Peer::Primary => self.primary_lost(actions),
+            Peer::Replica | Peer::Client => self.lead_lost(actions),
+        }
     }
 
     pub(super) fn lead_lost(&mut self, actions: &mut Vec<Action>) {

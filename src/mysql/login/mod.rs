@@ -136,15 +136,16 @@ impl Login {
     /// A login of a client at this address. `replica_possible` if there is a replica that may be
     /// opened.
     pub fn new(rules: Arc<Rules>, client_address: &str, replica_possible: bool) -> Self {
-        let mut primary = Link::new();
+        let mut primary = Link::new(rules.servers_on_tls);
         primary.open();
+        let replica = Link::new(rules.servers_on_tls);
         Self {
             rules,
             client_address: client_address.to_owned(),
             phase: Phase::Greeting,
             lead: Peer::Primary,
             primary,
-            replica: Link::new(),
+            replica,
             replica_possible,
             inbox: Inbox::new(LOGIN_PACKET_BYTES_MAX),
             next_sequence: 0,
@@ -301,9 +302,10 @@ impl Login {
         self.phase == Phase::Over && settled(&self.primary) && settled(&self.replica)
     }
 
-    /// Whether a server has begun to say something and not ended.
-    pub fn is_mid_packet(&self, peer: Peer) -> bool {
-        self.link(peer).is_mid_packet()
+    /// Whether what is sent to a server is a goodbye in plain text, because it does not offer the TLS
+    /// that it is to be spoken to by.
+    pub fn lacks_tls(&self, peer: Peer) -> bool {
+        self.link(peer).lacks_tls()
     }
 
     /// Whether what this server sends is the login's business.

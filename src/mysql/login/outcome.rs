@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::mysql::auth::{Credential, Plugin, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::Malformed;
-use crate::mysql::handshake::{FirstPacketError, Greeting, Response};
+use crate::mysql::handshake::{FirstPacketError, Greeting, NoTls, Response};
 use crate::mysql::packet::{ErrPacket, Status};
 use crate::mysql::password_key::PasswordKey;
 use crate::telemetry::{LoginFailure, Who};
@@ -34,6 +34,9 @@ pub enum Action {
     StartTls,
     /// Connect to a replica, and feed what it says. The primary is connected before a login begins.
     OpenReplica,
+    /// There will be no TLS with this server: it is one that could not be connected to. If it does not
+    /// offer TLS, what is still sent to it is a goodbye in plain text.
+    NoTls(Peer, NoTls),
     /// Close this connection when all that was sent to it is out.
     Close(Peer),
     /// The client is logged in: what it sends from now on are commands. The OK packet is among the
@@ -51,6 +54,7 @@ impl fmt::Debug for Action {
             Self::Send(peer, bytes) => write!(f, "Send({peer:?}, {} bytes)", bytes.len()),
             Self::StartTls => f.write_str("StartTls"),
             Self::OpenReplica => f.write_str("OpenReplica"),
+            Self::NoTls(peer, why) => write!(f, "NoTls({peer:?}, {why:?})"),
             Self::Close(peer) => write!(f, "Close({peer:?})"),
             Self::Complete(established) => write!(f, "Complete({established:?})"),
             Self::Fail(failure) => write!(f, "Fail({failure:?})"),

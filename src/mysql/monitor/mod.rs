@@ -116,17 +116,13 @@ impl Monitor {
             zstd_level: None,
         };
         let signer = Signer::Password(password);
-        let login = ServerLogin::new(response, signer, capabilities, Capabilities::PROTOCOL_41);
+        let required = Capabilities::PROTOCOL_41;
+        let login = ServerLogin::new(response, signer, capabilities, required, on_tls);
         Self {
-            stage: Stage::LoggingIn(Box::new(login.on_tls(on_tls))),
+            stage: Stage::LoggingIn(Box::new(login)),
             flavour: Flavour::MariaDb,
             is_writable: false,
         }
-    }
-
-    /// Whether the server has begun to say something in its login and not ended.
-    pub fn is_mid_packet(&self) -> bool {
-        matches!(&self.stage, Stage::LoggingIn(login) if login.is_mid_packet())
     }
 
     /// Begins another look over the same connection. `out` gets what is to be sent.

@@ -9,12 +9,12 @@ use super::script::{
     DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, PRIMARY, REPLICA, SHA2, Scene, capabilities,
     greeting, response, response_with, switch, token,
 };
-use crate::mysql::auth::{Password, Signer};
+use crate::mysql::auth::{Password, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
-use crate::mysql::handshake::Greeting;
+use crate::mysql::handshake::{Greeting, NoTls};
 use crate::mysql::login::Peer::{Client, Primary, Replica};
 use crate::mysql::login::{ClientTls, Failure, Login, PrimaryOnly, Rules, Rung};
-use crate::mysql::packet::{ErrPacket, write_packet};
+use crate::mysql::packet::{ErrPacket, HEADER_BYTES, write_packet};
 use crate::mysql::password_key::PasswordKey;
 use crate::telemetry::Who;
 
@@ -417,4 +417,93 @@ fn a_wrong_password_on_tls_is_refused_in_the_servers_words() {
     scene.gets(Client, 5, DENIED);
     let failure = scene.failure.as_ref().unwrap();
     assert_eq!(failure.who(), Who::Client);
+}
+
+/// A login at servers that are spoken to over TLS.
+fn needing_tls() -> Rules {
+    Rules {
+        servers_on_tls: true,
+        ..Rules::default()
+    }
+}
+
+/// A greeting that does not offer TLS.
+fn greeting_without_tls(scramble: Scramble, thread_id: u32) -> Vec<u8> {
+    let with_it = Greeting::parse(&greeting(NATIVE, scramble, thread_id)).unwrap();
+    let mut out = Vec::new();
+    with_it.masked(Capabilities::SSL, None).write(&mut out, 0);
+    out.split_off(HEADER_BYTES)
+}
+
+#[test]
+fn b_14_a_primary_that_does_not_offer_tls_is_told_nothing_and_the_replica_takes_its_place() {
+    let mut scene = Scene::new(needing_tls());
+    scene.says(Primary, 0, &greeting_without_tls(PRIMARY, 7));
+    assert_eq!(scene.no_tls, Some((Primary, NoTls::NotOffered)));
+    assert!(scene.login.lacks_tls(Primary));
+    scene.leaves_as_nobody(Primary);
+    assert_eq!(scene.opened, 1);
+    scene.says(Replica, 0, &greeting(NATIVE, REPLICA, 70));
+    let signed = response(b"test", NATIVE, &token(NATIVE, &REPLICA));
+    scene.next(Client);
+    scene.says(Client, 1, &signed);
+    scene.gets(Replica, 1, &signed);
+    scene.says(Replica, 2, OK_PACKET);
+    scene.gets(Client, 2, OK_PACKET);
+    assert!(scene.done().reads_only);
+}
+
+#[test]
+fn b_14_without_a_server_that_offers_tls_the_login_fails_before_the_client_has_said_anything() {
+    let mut scene = Scene::without_replica(needing_tls());
+    scene.says(Primary, 0, &greeting_without_tls(PRIMARY, 7));
+    let (sequence, error) = scene.next(Client);
+    assert_eq!((sequence, error.first()), (0, Some(&0xFF)));
+    assert_eq!(scene.failure, Some(Failure::NoServer));
+    scene.leaves_as_nobody(Primary);
+    assert!(scene.login.is_finished());
+}
+
+#[test]
+fn b_14_a_replica_that_does_not_offer_tls_is_gone_without() {
+    let mut scene = Scene::new(needing_tls());
+    scene.says(Primary, 0, &greeting(NATIVE, PRIMARY, 7));
+    scene.next(Client);
+    let signed = response(b"test", NATIVE, &token(NATIVE, &PRIMARY));
+    scene.says(Client, 1, &signed);
+    scene.gets(Primary, 1, &signed);
+    scene.says(Replica, 0, &greeting_without_tls(REPLICA, 70));
+    assert_eq!(scene.no_tls, Some((Replica, NoTls::NotOffered)));
+    scene.leaves_as_nobody(Replica);
+    scene.says(Primary, 2, OK_PACKET);
+    scene.gets(Client, 2, OK_PACKET);
+    assert_eq!(scene.done().primary_only, Some(PrimaryOnly::ReplicaLost));
+}
+
+#[test]
+fn b_1_what_a_server_says_before_there_is_tls_is_not_heard() {
+    let injected = [OK_PACKET, b"\xff\x15\x04", b""];
+    for behind in injected.map(|payload| {
+        let mut packet = Vec::new();
+        write_packet(&mut packet, 2, payload);
+        packet
+    }) {
+        let mut bytes = Vec::new();
+        write_packet(&mut bytes, 0, &greeting(NATIVE, PRIMARY, 7));
+        for parts in [
+            vec![[bytes.clone(), behind.clone()].concat()],
+            vec![bytes.clone(), behind.clone()],
+            vec![bytes.clone(), behind[..2].to_vec()],
+        ] {
+            let mut scene = Scene::without_replica(needing_tls());
+            parts
+                .iter()
+                .for_each(|part| drop(scene.sends(Primary, part)));
+            let early = parts.concat().len() - bytes.len();
+            assert_eq!(scene.no_tls, Some((Primary, NoTls::SpokeEarly(early))));
+            assert!(scene.closed[Primary as usize] && scene.failure.is_some());
+            parts.iter().for_each(|_| drop(scene.next(Client)));
+            scene.is_quiet();
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::mysql::auth::{Credential, NativeHash, Password, Plugin, Scramble, Signer};
 use crate::mysql::capabilities::Capabilities;
-use crate::mysql::handshake::{Greeting, Response};
+use crate::mysql::handshake::{Greeting, NoTls, Response};
 use crate::mysql::login::{Action, Established, Failure, Login, Peer, Rules};
 use crate::mysql::packet::{HEADER_BYTES, Header, Status, write_packet};
 
@@ -52,7 +52,10 @@ pub(super) fn greeting_with(
         version: b"8.4.3".to_vec(),
         thread_id,
         scramble,
-        capabilities: capabilities | Capabilities::LOCAL_FILES | Capabilities::COMPRESS,
+        capabilities: capabilities
+            | Capabilities::LOCAL_FILES
+            | Capabilities::COMPRESS
+            | Capabilities::SSL,
         charset: 45,
         status: Status::AUTOCOMMIT,
         plugin: plugin.to_vec(),
@@ -120,6 +123,8 @@ pub(super) struct Scene {
     pub(super) opened: usize,
     /// Whether TLS with the client is to begin.
     pub(super) starts_tls: bool,
+    /// With whom there will be no TLS.
+    pub(super) no_tls: Option<(Peer, NoTls)>,
     pub(super) closed: [bool; 3],
     pub(super) established: Option<Established>,
     pub(super) failure: Option<Failure>,
@@ -142,6 +147,7 @@ impl Scene {
             sent: Default::default(),
             opened: 0,
             starts_tls: false,
+            no_tls: None,
             closed: [false; 3],
             established: None,
             failure: None,
@@ -207,6 +213,7 @@ impl Scene {
                 }
                 Action::StartTls => self.starts_tls = true,
                 Action::OpenReplica => self.opened += 1,
+                Action::NoTls(peer, why) => self.no_tls = Some((peer, why)),
                 Action::Close(peer) => {
                     assert!(!self.closed[peer as usize], "{peer:?} is closed twice");
                     self.closed[peer as usize] = true;

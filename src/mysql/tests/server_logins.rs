@@ -24,7 +24,7 @@ struct Scene {
 impl Scene {
     fn new(signer: Signer) -> Self {
         let required = capabilities().and(Capabilities::LAYOUT);
-        let login = ServerLogin::new(identity(), signer, capabilities(), required);
+        let login = ServerLogin::new(identity(), signer, capabilities(), required, false);
         let sent = Vec::new();
         Self { login, sent }
     }

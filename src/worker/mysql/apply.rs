@@ -45,6 +45,7 @@ impl<K: Kernel> Worker<K> {
                 }
                 Action::StartTls => self.start_tls(slot),
                 Action::OpenReplica => self.open_replica(slot),
+                Action::NoTls(peer, why) => self.note_no_tls(slot, leg_of(peer), why),
                 Action::Close(Peer::Client) => {}
                 Action::Close(peer) => self.leave_when_sent(slot, leg_of(peer)),
                 Action::Complete(established) => self.logged_in(slot, established),

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{Ear, Leaving, Own, leg_of, server_of};
 use crate::mysql::login::Peer;
-use crate::mysql::server_login::ServerProgress;
+use crate::mysql::server_login::{ServerLoginError, ServerProgress};
 use crate::mysql::splitter::Taken;
 use crate::telemetry::{Reason, Who};
 use crate::worker::event_loop::Worker;
@@ -232,9 +232,8 @@ impl<K: Kernel> Worker<K> {
         if own.bytes.is_empty() || peer.outlet.sink == Sink::Broken || !peer.socket.is_some() {
             return;
         }
-        let asks_for_tls =
-            leg != CLIENT && session.route.server_tls.is_some() && !session.is_encrypted(leg);
-        if asks_for_tls {
+        let needs_tls = leg != CLIENT && session.route.server_tls.is_some();
+        if needs_tls && !session.is_encrypted(leg) && !session.conversation().lacks_tls(leg) {
             let response = std::mem::take(&mut own.bytes);
             return self.ask_for_tls(slot, leg, Zeroizing::new(response));
         }
@@ -334,6 +333,9 @@ impl<K: Kernel> Worker<K> {
         let is_over = login.is_over();
         let taken = chunk.len() - input.len();
         self.drop_heard(slot, REPLICA, taken);
+        if let ServerProgress::Failed(ServerLoginError::NoTls(why)) = progress {
+            self.note_no_tls(slot, REPLICA, why);
+        }
         self.send_secret(slot, REPLICA, out);
         match progress {
             ServerProgress::Waiting | ServerProgress::Failed(_) if is_over => {

@@ -157,16 +157,16 @@ impl Conversation {
         &mut self.lines[leg].inbound
     }
 
-    /// Whether a server has begun to say something in its login and not ended.
-    fn is_mid_packet(&self, leg: usize) -> bool {
-        let login = self.login.as_ref();
-        match leg {
-            REPLICA if self.replica_login.is_some() => {
-                let login = self.replica_login.as_ref();
-                login.is_some_and(|login| login.is_mid_packet())
-            }
-            REPLICA => login.is_some_and(|login| login.is_mid_packet(Peer::Replica)),
-            _ => login.is_some_and(|login| login.is_mid_packet(Peer::Primary)),
+    /// Whether what is sent to a server is a goodbye in plain text, because it does not offer TLS.
+    fn lacks_tls(&self, leg: usize) -> bool {
+        let lacks = |peer| {
+            let login = self.login.as_ref();
+            login.is_some_and(|login| login.lacks_tls(peer))
+        };
+        match (leg, &self.replica_login) {
+            (REPLICA, Some(login)) => login.lacks_tls(),
+            (REPLICA, None) => lacks(Peer::Replica),
+            _ => lacks(Peer::Primary),
         }
     }
 

@@ -235,7 +235,7 @@ impl Session {
         let signer = splitter.established().signer.clone();
         let signer = signer.expect("a replica is opened where ringway can sign");
         let required = capabilities.and(Capabilities::LAYOUT);
-        let login = ServerLogin::new(response, signer, capabilities, required);
-        conversation.replica_login = Some(Box::new(login.on_tls(on_tls)));
+        let login = ServerLogin::new(response, signer, capabilities, required, on_tls);
+        conversation.replica_login = Some(Box::new(login));
     }
 }

@@ -1,15 +1,17 @@
 //! TLS with a client that asks for it in its login (`SSLRequest`), and what goes through it.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
-use crate::mysql::handshake::upgrade;
+use crate::mysql::handshake::{NoTls, upgrade};
 use crate::mysql::login::Login;
-use crate::telemetry::{ConnectError, Reason, Who};
+use crate::telemetry::{ConnectError, Notice, Reason, Who};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Failure, Sent};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::Kernel;
-use crate::worker::session::{CLIENT, Session};
+use crate::worker::session::{CLIENT, Chunks, Session};
 use crate::worker::tls::Handshake;
 
 impl<K: Kernel> Worker<K> {
@@ -38,6 +40,8 @@ impl<K: Kernel> Worker<K> {
     /// The first thing that a server is told is the response to its greeting. Where the server is to
     /// be spoken to over TLS it is asked for that first, and nothing of the response leaves before
     /// the server has proved who it is (B-14).
+    ///
+    /// What it has said behind its greeting was not protected, and ends the connection (B-1).
     pub(super) fn ask_for_tls(&mut self, slot: u32, leg: usize, response: Zeroizing<Vec<u8>>) {
         let session = &self.sessions[slot];
         let policy = session.route.server_tls.as_ref();
@@ -46,17 +50,16 @@ impl<K: Kernel> Worker<K> {
         let Some((upgraded, tls)) = upgrade(response).zip(tls) else {
             return self.lose_server(slot, leg, ConnectError::Other);
         };
-        if session.conversation().is_mid_packet(leg) {
-            // It would go on behind the handshake as if it had been protected.
-            return self.lose_server(slot, leg, ConnectError::Tls);
+        let early = session.conversation().lines[leg].inbound.bytes();
+        if early > 0 {
+            self.note_no_tls(slot, leg, NoTls::SpokeEarly(early));
+            return self.drop_server(slot, leg);
         }
         let session = &mut self.sessions[slot];
         let socket = session.leg(leg).socket;
-        let line = &mut session.conversation_mut().lines[leg];
-        line.held = Some(upgraded.response);
-        // What the server has said behind its greeting was not protected: TLS takes it for nonsense.
-        let unread = std::mem::take(&mut line.inbound);
-        self.encrypt(slot, leg, tls, unread, Handshake::Running);
+        session.conversation_mut().lines[leg].held = Some(upgraded.response);
+        let nothing = Chunks::default();
+        self.encrypt(slot, leg, tls, nothing, Handshake::Running);
         // A connection on which nothing has been sent has room. Should it be gone, a receive tells.
         let _ = self.kernel.send_bytes(socket, &upgraded.request);
         self.flush_channel(slot, leg);
@@ -72,12 +75,31 @@ impl<K: Kernel> Worker<K> {
 
     /// A server was lost before there was TLS with it: as if it had not taken the connection.
     pub(in crate::worker) fn lose_server(&mut self, slot: u32, leg: usize, error: ConnectError) {
-        let session = &self.sessions[slot];
-        if let Some(member) = session.leg(leg).member {
-            let counters = session.route.server_counters(member);
-            counters.connect_failures(error).add(1);
-            self.note_failure(slot, member, error);
+        if let Some(member) = self.sessions[slot].leg(leg).member {
+            self.count_lost(slot, member, error);
         }
+        self.drop_server(slot, leg);
+    }
+
+    /// There will be no TLS with a server. The operator learns why.
+    pub(super) fn note_no_tls(&mut self, slot: u32, leg: usize, why: NoTls) {
+        let session = &self.sessions[slot];
+        let Some(member) = session.leg(leg).member else {
+            return;
+        };
+        let server = Arc::clone(session.route.server(member));
+        let notice = Notice::ServerWithoutTls { server, why };
+        self.shared.notices.push(notice);
+        self.count_lost(slot, member, ConnectError::Tls);
+    }
+
+    fn count_lost(&mut self, slot: u32, member: u16, error: ConnectError) {
+        let counters = self.sessions[slot].route.server_counters(member);
+        counters.connect_failures(error).add(1);
+        self.note_failure(slot, member, error);
+    }
+
+    fn drop_server(&mut self, slot: u32, leg: usize) {
         self.close_leg(slot, leg);
         self.server_gone(slot, leg);
         self.converse(slot);
