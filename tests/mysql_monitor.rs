@@ -8,30 +8,57 @@ use std::net::{SocketAddr, TcpStream};
 
 use self::support::rules::{self, Monitor, usable};
 use self::support::{
-    Balancer, COUNTED, Config, MariaDb, Metrics, PRIMARY, REPLICA, SqlClient, in_own_network,
-    make_counted_address, mariadb, until,
+    Authority, Balancer, COUNTED, Config, MariaDb, Metrics, PRIMARY, REPLICA, SqlClient,
+    in_own_network, make_counted_address, mariadb, until,
 };
+
+/// A server that counts connections which are broken off, with these options, and where it is.
+fn counting(options: &[&str]) -> (MariaDb, SocketAddr) {
+    let bind = format!("--bind-address={COUNTED}");
+    let server = MariaDb::start(1, &[&["--max-connect-errors=3", &bind], options].concat());
+    let at = format!("{COUNTED}:{}", server.address().port());
+    (server, at.parse().unwrap())
+}
+
+/// A balancer for which checks of this server have passed, more than it would take to be blocked.
+fn having_checked(config: Config) -> Balancer {
+    let config = config
+        .listener("protocol = \"mysql\"")
+        .server(0, "role = \"primary\"")
+        .health_check("interval = \"100ms\"");
+    let balancer = Balancer::start(&config);
+    balancer.wait_for("checks that pass", |metrics| {
+        checks(metrics, "passed") > 20.0
+    });
+    assert_eq!(checks(&balancer.metrics(), "failed"), 0.0);
+    let output = mariadb(balancer.address(), "secret", &[], "SELECT 7");
+    assert_eq!(output.stdout, b"7\n", "{output:?}");
+    balancer
+}
+
+#[test]
+fn checks_over_tls_never_get_the_balancer_blocked() {
+    in_own_network(|| {
+        let _names = make_counted_address();
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost"]);
+        let [certificate, key] = identity.files();
+        let (_server, at) = counting(&[
+            &format!("--ssl-cert={}", certificate.display()),
+            &format!("--ssl-key={}", key.display()),
+        ]);
+        let balancer = having_checked(Config::to([at]).verify(&authority, "localhost"));
+        let detail = balancer.admin("/api/status");
+        assert!(detail.contains("MySQL protocol, with TLS, "), "{detail}");
+    });
+}
 
 #[test]
 fn checks_never_get_the_balancer_blocked_and_tell_when_somebody_else_did() {
     in_own_network(|| {
         let _names = make_counted_address();
-        let bind = format!("--bind-address={COUNTED}");
-        let server = MariaDb::start(1, &["--max-connect-errors=3", &bind]);
-        let at: SocketAddr = format!("{COUNTED}:{}", server.address().port())
-            .parse()
-            .unwrap();
-        let config = Config::to([at])
-            .listener("protocol = \"mysql\"")
-            .server(0, "role = \"primary\"")
-            .health_check("interval = \"100ms\"");
-        let balancer = Balancer::start(&config);
-        balancer.wait_for("checks that pass", |metrics| {
-            checks(metrics, "passed") > 20.0
-        });
-        assert_eq!(checks(&balancer.metrics(), "failed"), 0.0);
-        let output = mariadb(balancer.address(), "secret", &[], "SELECT 7");
-        assert_eq!(output.stdout, b"7\n", "{output:?}");
+        let (server, at) = counting(&[]);
+        let balancer = having_checked(Config::to([at]));
 
         // Somebody at the same address who leaves after the greeting, again and again.
         until("the server has had enough of that address", || {

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use support::clients::{python, run as run_program};
 use support::rogue::packet;
 use support::{
     Authority, Balancer, Config, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
-    RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13,
+    RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13, until,
 };
 
 const PLACES: &str = "SELECT @@server_id; DO 1; /* route:primary */ SELECT @@server_id; SHOW STATUS LIKE 'Ssl_cipher'";
@@ -232,6 +234,85 @@ fn a_server_that_does_not_offer_tls_is_not_asked_for_it_and_the_client_need_not_
         [[0_u8; 0]; 0],
         "but for a goodbye of nobody's"
     );
+}
+
+#[test]
+fn servers_are_checked_over_tls_and_down_where_they_do_not_prove_who_they_are() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let pair = pair(&authority.issue(&["localhost"]));
+    let config = pair
+        .config()
+        .verify(&authority, "localhost")
+        .health_check("interval = \"50ms\"")
+        .health_check("timeout = \"5s\"");
+    let up = |balancer: &Balancer| balancer.metrics().sum("ringway_server_up", &[]);
+    let mut balancer = Balancer::start(&config);
+    until("a check has passed", || {
+        balancer
+            .admin("/api/status")
+            .contains("MySQL protocol, with TLS, ")
+    });
+    assert_eq!(up(&balancer), 2.0);
+    let strange = config.clone().verify(&stranger, "localhost");
+    balancer.reload(&strange);
+    until("both are down", || up(&balancer) == 0.0);
+    balancer.wait_for_log("TLS failed: the peer's certificate is not accepted: ");
+    refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"));
+
+    balancer.reload(&strange.health_check("tls = false"));
+    until("both are up", || up(&balancer) == 2.0);
+    balancer.reload(&config.health_check("interval = \"1h\""));
+}
+
+#[test]
+fn a_server_that_does_not_offer_tls_fails_its_check_unless_that_is_to_be_plain() {
+    let rogue = Rogue::default().start();
+    let config = needing_tls(&rogue).health_check("interval = \"50ms\"");
+    let mut balancer = Balancer::start(&config);
+    let up = |balancer: &Balancer| balancer.metrics().sum("ringway_server_up", &[]);
+    until("it is down", || up(&balancer) == 0.0);
+    let log = balancer.log();
+    let down = log.lines().find(|line| line.contains("server is down"));
+    let down = down.unwrap_or_else(|| panic!("a record of it: {log}"));
+    assert!(down.contains("the server does not offer TLS"), "{down}");
+    balancer.reload(&config.clone().health_check("tls = false"));
+    until("it is up", || up(&balancer) == 1.0);
+    assert_eq!(
+        rogue.heard(),
+        [[0_u8; 0]; 0],
+        "but for goodbyes of nobody's"
+    );
+    balancer.reload(&config.health_check("interval = \"1h\""));
+}
+
+#[test]
+fn the_monitor_looks_over_tls_and_does_not_where_there_is_none() {
+    let authority = Authority::new();
+    let pair = pair(&authority.issue(&["localhost"]));
+    pair.primary.sql(
+        "CREATE USER watcher@'%' IDENTIFIED BY 'looks' REQUIRE SSL;
+         GRANT REPLICA MONITOR ON *.* TO watcher@'%'",
+    );
+    pair.replicate();
+    let rogue = Rogue::default().start();
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("password");
+    fs::write(&password, "looks\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = pair
+        .config()
+        .and_server(rogue.address)
+        .server(2, "role = \"replica\"")
+        .verify(&authority, "localhost")
+        .pool_mysql(&format!(
+            "monitor = {{ user = \"watcher\", password_file = {password:?}, interval = \"200ms\" }}"
+        ));
+    let balancer = Balancer::start(&config);
+    balancer.wait_for("the primary is known to take writes", |metrics| {
+        metrics.sum("ringway_mysql_writable_servers", &[]) == 1.0
+    });
+    balancer.wait_for_log("reason=the server does not offer TLS");
+    assert_eq!(rogue.heard(), [[0_u8; 0]; 0]);
 }
 
 #[test]

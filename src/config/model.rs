@@ -266,8 +266,7 @@ pub struct HealthCheck {
     pub fall: u8,
     /// Another port than the traffic's.
     pub port: Option<u16>,
-    /// Whether a check begins with the TLS handshake of `[pool.tls]`; only where the pool has one,
-    /// and never for MySQL.
+    /// Whether a check is made over the TLS of `[pool.tls]`; only where the pool has one.
     pub tls: bool,
 }
 

@@ -56,7 +56,7 @@ pub(super) fn read_pool(
     Some(Pool {
         name: name?,
         settings,
-        health_check: health_check.or_else(|| is_mysql.then(mysql_health_check)),
+        health_check: health_check.or_else(|| is_mysql.then(|| mysql_health_check(&tls))),
         tls: tls.tls,
         mysql: match is_mysql {
             true => Some(mysql?),
@@ -123,7 +123,7 @@ fn read_settings(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> Pool
 }
 
 /// What servers behind a mysql listener are checked by where the file says nothing.
-fn mysql_health_check() -> HealthCheck {
+fn mysql_health_check(pool_tls: &PoolTlsTable) -> HealthCheck {
     HealthCheck {
         kind: HealthCheckKind::Mysql,
         interval: CHECK_INTERVAL,
@@ -131,7 +131,7 @@ fn mysql_health_check() -> HealthCheck {
         rise: CHECK_RISE,
         fall: CHECK_FALL,
         port: None,
-        tls: false,
+        tls: pool_tls.tls.is_some(),
     }
 }
 
@@ -162,39 +162,26 @@ fn read_health_check(
         timeout: timeout.unwrap_or(CHECK_TIMEOUT),
         rise: checks_in_a_row("rise", CHECK_RISE),
         fall: checks_in_a_row("fall", CHECK_FALL),
-        tls: read_check_tls(table, (&kind, port), pool_tls, report),
+        tls: read_check_tls(table, port, pool_tls, report),
         kind,
         port,
     }
 }
 
-/// Whether checks are made over TLS. A port of its own is as often a plain one as not, and of MySQL
-/// it would be TLS inside the protocol.
+/// Whether checks are made over TLS. A port of its own is as often a plain one as not.
 fn read_check_tls(
     table: &Table<'_>,
-    (kind, port): (&HealthCheckKind, Option<u16>),
+    port: Option<u16>,
     pool_tls: &PoolTlsTable,
     report: &Report<'_>,
 ) -> bool {
-    let is_mysql = *kind == HealthCheckKind::Mysql;
     let written = table.optional("tls", value::boolean);
-    if written == Some(true) {
-        let fault = if is_mysql {
-            let help = "leave it out, or add `type = \"http\"`";
-            Some(("means something in TCP and HTTP checks only", help))
-        } else if !pool_tls.exists() {
-            let why = "takes a pool with a [pool.tls], and this one has none";
-            Some((why, "add one, or leave it out"))
-        } else {
-            None
-        };
-        if let Some((why, help)) = fault {
-            let complaint = Complaint::new(why).about("tls").help(help);
-            report.error(&table.span_of("tls"), complaint);
-        }
+    if written == Some(true) && !pool_tls.exists() {
+        let complaint = Complaint::new("takes a pool with a [pool.tls], and this one has none");
+        let complaint = complaint.about("tls").help("add one, or leave it out");
+        report.error(&table.span_of("tls"), complaint);
     }
-    let has_tls = pool_tls.tls.is_some() && !is_mysql;
-    has_tls && written.unwrap_or(port.is_none())
+    pool_tls.tls.is_some() && written.unwrap_or(port.is_none())
 }
 
 fn read_check_kind(table: &Table<'_>, speaks: Speaks, report: &Report<'_>) -> HealthCheckKind {

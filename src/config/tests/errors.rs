@@ -405,11 +405,6 @@ fn settings_of_health_checks() {
                  it out",
             ),
             (
-                "type = \"mysql\"\ntls = true",
-                "`tls` means something in TCP and HTTP checks only | leave it out, or add `type = \
-                 \"http\"`",
-            ),
-            (
                 "type = \"https\"",
                 "`type` is \"https\", but takes \"tcp\", \"http\" or \"mysql\" | did you mean \
                  \"http\"?",

@@ -104,7 +104,7 @@ fn agreed(mut config: Config) -> Config {
     for pool in &mut config.pools {
         let has_tls = pool.tls.is_some();
         if let Some(check) = &mut pool.health_check {
-            check.tls &= has_tls && check.kind != HealthCheckKind::Mysql;
+            check.tls &= has_tls;
         }
     }
     config

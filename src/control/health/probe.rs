@@ -53,20 +53,17 @@ pub(super) async fn probe(
         Ok(Err(error)) => return Err(Broken::connecting(error).into()),
         Err(_) => return Err(Failure::ConnectTimeout),
     };
-    let is_encrypted = tls.is_some();
-    let mut stream = match tls {
-        None => Stream::plain(connection),
-        Some(tls) => encrypt(connection, tls, deadline).await?,
-    };
     match &check.kind {
-        HealthCheckKind::Tcp if is_encrypted => {
+        HealthCheckKind::Mysql => shake_hands(Stream::plain(connection), tls, deadline).await,
+        HealthCheckKind::Tcp if tls.is_some() => {
+            let mut stream = open(connection, tls, deadline).await?;
             stream.say_goodbye();
             tokio_uring::spawn(let_finish(stream));
             Ok("connected, with TLS".into())
         }
         HealthCheckKind::Tcp => Ok("connected".into()),
-        HealthCheckKind::Mysql => in_time(deadline, shake_hands(&mut stream)).await,
         HealthCheckKind::Http { path, host, expect } => {
+            let mut stream = open(connection, tls, deadline).await?;
             let host = host.clone().unwrap_or_else(|| default_host(address));
             let request = request(path, &host);
             let status = in_time(deadline, ask(&mut stream, &request)).await?;
@@ -80,13 +77,24 @@ pub(super) async fn probe(
     }
 }
 
-async fn encrypt(
+/// A connection over which everything is said, within the TLS session if one is given.
+async fn open(
     connection: Connection,
-    tls: Session,
+    tls: Option<Session>,
     deadline: Instant,
 ) -> Result<Stream, Failure> {
-    let stream = timeout_at(deadline, Stream::encrypted(connection, tls)).await;
-    Ok(stream.map_err(|_| Failure::HandshakeTimeout)??)
+    match tls {
+        None => Ok(Stream::plain(connection)),
+        Some(tls) => in_handshake(deadline, Stream::encrypted(connection, tls)).await,
+    }
+}
+
+async fn in_handshake<T>(
+    deadline: Instant,
+    handshake: impl Future<Output = Result<T, Broken>>,
+) -> Result<T, Failure> {
+    let done = timeout_at(deadline, handshake).await;
+    Ok(done.map_err(|_| Failure::HandshakeTimeout)??)
 }
 
 async fn in_time<T>(
@@ -120,13 +128,20 @@ async fn ask(stream: &mut Stream, request: &str) -> Result<u16, Failure> {
     Err(Failure::NotHttp)
 }
 
-/// Greeting and goodbye of a MySQL server. It is up when it greets; that the handshake is finished
-/// is a part of the check, or the check itself would get this host blocked.
-async fn shake_hands(stream: &mut Stream) -> Result<String, Failure> {
-    let mut probe = HandshakeProbe::new(false);
+/// Greeting and goodbye of a MySQL server, with the TLS handshake between them where there is to be
+/// one. It is up when it greets; that the login is finished is a part of the check, or the check
+/// itself would get this host blocked.
+async fn shake_hands(
+    mut stream: Stream,
+    mut tls: Option<Session>,
+    deadline: Instant,
+) -> Result<String, Failure> {
+    let with_tls = if tls.is_some() { ", with TLS" } else { "" };
+    let mut probe = HandshakeProbe::new(tls.is_some());
     let mut has_spoken = false;
     loop {
-        let heard = stream.receive(GREETING_BYTES_MAX as usize).await?;
+        let receiving = stream.receive(GREETING_BYTES_MAX as usize);
+        let heard = in_time(deadline, async { Ok(receiving.await?) }).await?;
         if heard.is_empty() {
             return Err(match has_spoken {
                 true => Failure::Unfinished,
@@ -136,11 +151,16 @@ async fn shake_hands(stream: &mut Stream) -> Result<String, Failure> {
         has_spoken = true;
         let mut out = Vec::new();
         let progress = probe.feed(&mut &heard[..], &mut out)?;
-        if !out.is_empty() {
-            stream.send(&out).await?;
+        if probe.goes_over_tls()
+            && let Some(tls) = tls.take()
+        {
+            let responding = stream.respond_over_tls(out.into(), tls);
+            in_handshake(deadline, responding).await?;
+        } else if !out.is_empty() {
+            in_time(deadline, async { Ok(stream.send(&out).await?) }).await?;
         }
         if let Some(version) = progress {
-            return Ok(format!("MySQL protocol, {version}"));
+            return Ok(format!("MySQL protocol{with_tls}, {version}"));
         }
     }
 }
