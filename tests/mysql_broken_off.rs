@@ -14,9 +14,9 @@ use self::support::{
     SqlError, Stop, until,
 };
 
-/// `CR_SERVER_LOST` and `CR_CONN_HOST_ERROR`.
+/// `CR_SERVER_LOST`, and what a login that fails is told (`ER_UNKNOWN_ERROR`).
 const LOST: u16 = 2013;
-const NO_SERVER: u16 = 2003;
+const NO_LOGIN: u16 = 1105;
 
 /// A primary and a replica that name themselves, whatever they are asked.
 struct Rogues {
@@ -173,7 +173,7 @@ fn a_primary_that_is_lost_at_any_byte_of_a_login_is_done_without_or_told() {
     for stop in stops(Part::Verdict, false) {
         servers.primary.stops([stop]);
         let refused = Login::default().connect(balancer.address());
-        let told = matches!(refused, Err(SqlError::Server(LOST, ..)));
+        let told = matches!(refused, Err(SqlError::Server(NO_LOGIN, ..)));
         assert!(told, "{stop:?}: {refused:?}");
     }
     let mut client = SqlClient::connect(balancer.address());
@@ -219,7 +219,7 @@ fn a_primary_that_stops_at_any_byte_of_a_login_is_told_when_the_time_is_up() {
         let mut bytes = Vec::new();
         client.read_to_end(&mut bytes).unwrap();
         let error = payloads(&bytes).concat();
-        assert_eq!(error[..3], [&[0xFF], &NO_SERVER.to_le_bytes()[..]].concat());
+        assert_eq!(error[..3], [&[0xFF], &NO_LOGIN.to_le_bytes()[..]].concat());
     }
     servers.primary.stops(verdicts.iter().copied());
     let mut waiting = Vec::new();
@@ -232,7 +232,7 @@ fn a_primary_that_stops_at_any_byte_of_a_login_is_told_when_the_time_is_up() {
     }
     assert_eq!(SqlClient::connect(balancer.address()).reads_at(), REPLICA);
     for mut client in waiting {
-        assert_eq!(client.expect_end(), Some(LOST));
+        assert_eq!(client.expect_end(), Some(NO_LOGIN));
     }
     balancer.wait_closed("server", "login_timeout", sessions);
 }

@@ -36,9 +36,9 @@ const IDS_READ: u64 = 500;
 /// Ids of one writer are from this times its number.
 const IDS: u64 = 1_000_000;
 
-/// What servers and the balancer may say when one is lost: no connection to a server, the
+/// What servers and the balancer may say when one is lost: no login without a server, the
 /// connection lost, a server that shuts down or starts, and only reads for now.
-const EXPECTED: [u16; 6] = [2003, 2006, 2013, 1053, 1927, READ_ONLY];
+const EXPECTED: [u16; 6] = [1105, 2006, 2013, 1053, 1927, READ_ONLY];
 
 /// `ER_OPTION_PREVENTS_STATEMENT`: the primary is away.
 const READ_ONLY: u16 = 1290;

@@ -322,7 +322,7 @@ fn without_any_server_there_is_a_proper_error() {
     let Err(SqlError::Server(code, _, message)) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(code, 2003);
+    assert_eq!(code, 1105);
     assert!(message.contains("server"), "{message}");
 }
 

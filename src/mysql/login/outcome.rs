@@ -230,6 +230,10 @@ impl Failure {
     }
 
     /// Appends the ERR packet for the client; nothing for failures of which it knows already.
+    ///
+    /// None has a number that clients give to errors of their own (2000 and above, like 2003 for a
+    /// server that cannot be reached): MariaDB's take such a packet for a forged one, and show
+    /// nothing of what it says.
     pub(in crate::mysql) fn write(&self, out: &mut Vec<u8>, sequence: u8, client: &str) {
         let (code, sqlstate, message) = match self {
             Self::ClientLeft | Self::ServerRefused { .. } => return,
@@ -248,12 +252,12 @@ impl Failure {
             Self::ClientWantsTls => (1043, b"08S01", text(NO_TLS)),
             Self::TlsRequired => (3159, b"HY000", text(TLS_REQUIRED)),
             Self::CredentialUnusable => (1045, b"28000", text(UNUSABLE)),
-            Self::NoServer => (2003, b"HY000", text(NO_SERVER)),
+            Self::NoServer => (UNKNOWN_ERROR, b"08S01", text(NO_SERVER)),
             Self::OutOfOrder => (1156, b"08S01", text("Got packets out of order")),
             Self::PacketTooLong => (1153, b"08S01", text(TOO_LONG)),
             Self::PasswordUnreadable => (1045, b"28000", text(UNREADABLE)),
-            Self::ServerLost => (2013, b"HY000", text(LOST)),
-            Self::ServerProtocol(_) => (2027, b"HY000", text(NONSENSE)),
+            Self::ServerLost => (UNKNOWN_ERROR, b"08S01", text(LOST)),
+            Self::ServerProtocol(_) => (UNKNOWN_ERROR, b"08S01", text(NONSENSE)),
         };
         let error = ErrPacket {
             code,
@@ -277,6 +281,10 @@ fn text(message: &str) -> String {
     message.to_owned()
 }
 
+/// `ER_UNKNOWN_ERROR`, for what servers have no number for. The SQLSTATE says what it is to programs:
+/// the connection is of no use.
+const UNKNOWN_ERROR: u16 = 1105;
+
 const TOO_OLD: &str = "Client does not support the authentication protocol since MySQL 4.1";
 const NO_TLS: &str = "Bad handshake: TLS was asked for and not offered";
 const TLS_REQUIRED: &str = "Connections without TLS are not allowed at this balancer";
@@ -286,7 +294,7 @@ const TOO_LONG: &str = "Got a packet bigger than a login can be";
 const UNREADABLE: &str =
     "The balancer cannot read the password, which is not encrypted for the key that it shows";
 const LOST: &str = "The balancer has lost the connection to the server during the login";
-const NONSENSE: &str = "The server does not keep to the protocol";
+const NONSENSE: &str = "The server behind the balancer does not keep to the protocol";
 
 #[cfg(test)]
 mod tests {

@@ -179,7 +179,7 @@ fn a_primary_that_is_lost_in_the_middle_ends_the_login_in_words() {
         };
         assert_eq!(
             (sequence, ErrPacket::parse(&error).unwrap().code),
-            (expected, 2013)
+            (expected, 1105)
         );
         assert_eq!(scene.failure, Some(Failure::ServerLost));
         match step {
@@ -205,7 +205,7 @@ fn a_login_that_takes_too_long_blames_whom_it_waits_for() {
     let mut scene = Scene::new(Rules::default());
     assert_eq!(timed_out(&mut scene), Some(Who::Server));
     let (_, error) = scene.next(Client);
-    assert_eq!(ErrPacket::parse(&error).unwrap().code, 2003);
+    assert_eq!(ErrPacket::parse(&error).unwrap().code, 1105);
     let mut scene = Scene::new(Rules::default());
     scene.greet(NATIVE);
     assert_eq!(timed_out(&mut scene), Some(Who::Client));
@@ -220,7 +220,7 @@ fn a_login_that_takes_too_long_blames_whom_it_waits_for() {
                 let (sequence, error) = scene.next(Client);
                 assert_eq!(
                     (sequence, ErrPacket::parse(&error).unwrap().code),
-                    (2, 2013)
+                    (2, 1105)
                 );
             }
             At::ClientSigns => assert_eq!(blamed, Some(Who::Client)),
@@ -240,7 +240,7 @@ fn without_any_server_the_client_is_told() {
     let (sequence, error) = scene.next(Client);
     assert_eq!(
         (sequence, ErrPacket::parse(&error).unwrap().code),
-        (0, 2003)
+        (0, 1105)
     );
     assert_eq!(scene.failure, Some(Failure::NoServer));
 
@@ -486,7 +486,7 @@ fn b_13_a_server_that_is_none_is_not_shown_to_the_client() {
         let (sequence, error) = scene.next(Client);
         assert_eq!(
             (sequence, ErrPacket::parse(&error).unwrap().code),
-            (0, 2027)
+            (0, 1105)
         );
         assert_eq!(scene.failure.as_ref().unwrap().who(), Who::Server);
         assert!(scene.closed[Primary as usize] && scene.login.is_finished());
