@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::clients::{python, run as run_program};
-use support::rogue::packet;
+use support::rogue::{OK, greeting_with_tls, packet};
 use support::{
     Authority, Balancer, Config, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
     RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13, until,
@@ -239,6 +239,27 @@ fn a_server_that_does_not_offer_tls_is_not_asked_for_it_and_the_client_need_not_
         [[0_u8; 0]; 0],
         "but for a goodbye of nobody's"
     );
+}
+
+#[test]
+fn what_a_server_says_before_there_is_tls_ends_its_connection_and_is_counted() {
+    let with_tls = Rogue::default().greeting(&greeting_with_tls(b"8.0.36"));
+    let rogue = with_tls.clone().start();
+    let balancer = Balancer::start(&needing_tls(&rogue));
+    let counted = || {
+        let metrics = balancer.metrics();
+        metrics.sum("ringway_tls_preupgrade_bytes_total", &[])
+    };
+    let mut sent = 0;
+    for behind in [&packet(2, OK)[..], &packet(1, b"\xff\x15\x04"), b"\0\0"] {
+        rogue.becomes(with_tls.clone().behind_greeting(behind));
+        let error = refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"));
+        assert!(error.contains("ERROR 1105 (08S01)"), "{error}");
+        sent += behind.len();
+        until("it is counted", || counted() == sent as f64);
+    }
+    balancer.wait_for_log("it has sent more than its greeting before it was asked for TLS");
+    assert_eq!(rogue.heard(), [[0_u8; 0]; 0], "nobody has answered that");
 }
 
 #[test]

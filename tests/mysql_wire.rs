@@ -217,6 +217,7 @@ impl Session {
                 match action {
                     Action::Send(peer, bytes) => self.send(peer, &bytes),
                     Action::StartTls => unreachable!("nobody has offered it"),
+                    Action::NoTls(..) => unreachable!("nobody needs it"),
                     Action::OpenReplica => {
                         let stream = connect_from(PROXY, self.replica).unwrap();
                         stream.set_nonblocking(true).unwrap();

@@ -199,6 +199,7 @@ pub(super) struct ServerTotals {
     pub(super) bytes: [u64; 2],
     pub(super) connect_failures: Vec<(ConnectError, u64)>,
     pub(super) retries: u64,
+    pub(super) tls_preupgrade_bytes: u64,
     pub(super) connect_time_us: HistogramSnapshot,
     pub(super) statement_time_us: HistogramSnapshot,
 }
@@ -237,6 +238,7 @@ impl ServerTotals {
             ],
             connect_failures: ConnectError::ALL.iter().map(failures).collect(),
             retries: sum(|worker| &worker.retries),
+            tls_preupgrade_bytes: sum(|worker| &worker.tls_preupgrade_bytes),
             connect_time_us,
             statement_time_us,
         }

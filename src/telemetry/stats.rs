@@ -122,6 +122,8 @@ pub struct ServerCounters {
     connect_failures: [Counter; ConnectError::ALL.len()],
     /// Tries made here because another server had failed for that session.
     pub retries: Counter,
+    /// Bytes that it sent behind its greeting before there was TLS, which nobody has heard.
+    pub tls_preupgrade_bytes: Counter,
     /// Of successful tries, in microseconds.
     pub connect_time_us: Histogram<14>,
     /// Of SQL statements that it answered, from the command to the end of the reply, in
@@ -137,6 +139,7 @@ impl Default for ServerCounters {
             bytes: Default::default(),
             connect_failures: std::array::from_fn(|_| Counter::default()),
             retries: Counter::default(),
+            tls_preupgrade_bytes: Counter::default(),
             connect_time_us: Histogram::new(&CONNECT_TIME_BOUNDS_US),
             statement_time_us: Histogram::new(&STATEMENT_TIME_BOUNDS_US),
         }

@@ -17,6 +17,7 @@ const NOBODY: &[u8] = b"ringway-nobody";
 #[derive(Clone, Debug)]
 pub(crate) struct Rogue {
     greeting: Vec<u8>,
+    behind_greeting: Vec<u8>,
     verdict: Vec<u8>,
     answer: Vec<u8>,
     after_file: Vec<Vec<u8>>,
@@ -94,11 +95,22 @@ pub(crate) fn greeting(version: &[u8]) -> Vec<u8> {
     greeting
 }
 
+/// The same of one that offers TLS.
+pub(crate) fn greeting_with_tls(version: &[u8]) -> Vec<u8> {
+    const CLIENT_SSL: u8 = 0x08;
+    let mut greeting = greeting(version);
+    // The version has a byte in front and one behind; then come the thread's id, a part of the
+    // scramble, and flags.
+    greeting[1 + version.len() + 1 + 4 + 9 + 1] |= CLIENT_SSL;
+    greeting
+}
+
 impl Default for Rogue {
     /// One that lets everybody in, and answers a query with OK: no rogue yet.
     fn default() -> Self {
         Self {
             greeting: greeting(b"8.0.36"),
+            behind_greeting: Vec::new(),
             verdict: OK.to_vec(),
             answer: packet(1, OK),
             after_file: vec![OK.to_vec()],
@@ -118,6 +130,12 @@ impl Rogue {
     /// Greets with this payload.
     pub(crate) fn greeting(mut self, greeting: &[u8]) -> Self {
         self.greeting = greeting.to_vec();
+        self
+    }
+
+    /// Sends these bytes with its greeting, behind it.
+    pub(crate) fn behind_greeting(mut self, bytes: &[u8]) -> Self {
+        self.behind_greeting = bytes.to_vec();
         self
     }
 
@@ -170,7 +188,7 @@ impl Shared {
     fn serve(&self, mut client: TcpStream) -> Option<()> {
         let stop = lock(&self.stops).pop_front();
         let rogue = lock(&self.rogue).clone();
-        let greeting = packet(0, &rogue.greeting);
+        let greeting = [packet(0, &rogue.greeting), rogue.behind_greeting.clone()].concat();
         say(&mut client, Part::Greeting, &greeting, stop)?;
         loop {
             let (number, said) = read(&mut client)?;

@@ -187,6 +187,9 @@ metrics! {
     TLS_TRUNCATED = Counter "ringway_tls_truncated_total" ["listener", "direction"]
         "Connections with TLS that a peer ended without a close_notify, by FIN or by a reset: in is \
          from clients, out is from servers.";
+    TLS_PREUPGRADE_BYTES = Counter
+        "ringway_tls_preupgrade_bytes_total" ["pool", "server", "address"]
+        "Bytes a MySQL server sent behind its greeting before there was TLS; nobody hears them.";
     STATEMENT_LOG_LINES = Counter "ringway_statement_log_lines_total" []
         "Statement-log lines written.";
     STATEMENT_LOG_LINES_DROPPED = Counter "ringway_statement_log_lines_dropped_total" []

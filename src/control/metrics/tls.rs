@@ -1,9 +1,9 @@
 //! What TLS adds to a scrape.
 
 use super::catalogue::*;
-use super::scrape::Scrape;
+use super::scrape::{Scrape, id};
 use crate::control::Registry;
-use crate::control::totals::TlsTotals;
+use crate::control::totals::{ServerTotals, TlsTotals};
 use crate::telemetry::Direction;
 use crate::worker::Listener;
 
@@ -19,6 +19,20 @@ pub(super) fn scrape_tls(scrape: &Scrape, registry: &Registry) {
         let totals = TlsTotals::of(listener);
         if totals != TlsTotals::default() {
             scrape_listener(scrape, listener, &totals);
+        }
+    }
+    scrape_servers(scrape, registry);
+}
+
+/// MySQL servers have a role, unless they were removed, and ask for TLS inside the protocol.
+fn scrape_servers(scrape: &Scrape, registry: &Registry) {
+    let members = registry.pools.iter().flat_map(|pool| pool.members());
+    let servers = members.map(|member| &member.server);
+    for server in servers.chain(&registry.retired_servers) {
+        let bytes = ServerTotals::of(server).tls_preupgrade_bytes;
+        if server.role().is_some() || bytes > 0 {
+            let address = server.address().to_string();
+            scrape.counter(&TLS_PREUPGRADE_BYTES, &id(server, &address), bytes);
         }
     }
 }

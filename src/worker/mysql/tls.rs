@@ -88,6 +88,10 @@ impl<K: Kernel> Worker<K> {
             return;
         };
         let server = Arc::clone(session.route.server(member));
+        if let NoTls::SpokeEarly(bytes) = why {
+            let counters = session.route.server_counters(member);
+            counters.tls_preupgrade_bytes.add(bytes as u64);
+        }
         let notice = Notice::ServerWithoutTls { server, why };
         self.shared.notices.push(notice);
         self.count_lost(slot, member, ConnectError::Tls);
