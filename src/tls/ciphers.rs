@@ -77,6 +77,12 @@ pub fn all() -> impl Iterator<Item = CipherSuite> {
     SUITES.iter().map(|&(suite, _)| suite)
 }
 
+/// Whether servers sign by a key of this kind, `"ECDSA"` or `"RSA"`, in a suite of TLS 1.2.
+pub fn signs_by(suite: CipherSuite, kind: &str) -> bool {
+    let prefix = name(suite).split_once("_WITH_").map(|(prefix, _)| prefix);
+    prefix.and_then(|prefix| prefix.strip_prefix("TLS_ECDHE_")) == Some(kind)
+}
+
 /// The IANA names of all suites, for messages.
 pub fn names() -> impl Iterator<Item = &'static str> {
     SUITES.iter().map(|&(suite, _)| name(suite))

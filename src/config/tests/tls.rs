@@ -115,6 +115,17 @@ fn what_stands_beside_a_mode_that_is_off_is_read_and_not_used() {
 }
 
 #[test]
+fn suites_that_leave_tls_13_out_are_told() {
+    let told = told(&file_with(
+        "[pool.tls]",
+        "mode = \"insecure\"\ncipher_suites = [\"ECDHE-RSA-AES128-GCM-SHA256\"]",
+    ));
+    let expected = "`cipher_suites` has none that TLS 1.3 knows, so only TLS 1.2 is spoken | add \
+                    TLS_AES_128_GCM_SHA256, unless that is meant";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn settings_of_both_sides() {
     let suites = "there are TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, \
                   TLS_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, \

@@ -239,6 +239,11 @@ fn read_common(table: &Table<'_>, report: &Report<'_>) -> TlsCommon {
             ciphers::names().filter(|name| ciphers::find(name).is_some_and(ciphers::is_tls13));
         let help = format!("add one of {}", tls13.collect::<Vec<_>>().join(", "));
         report.error(&table.span_of("cipher_suites"), complaint.help(help));
+    } else if !cipher_suites.is_empty() && !cipher_suites.iter().any(|&s| ciphers::is_tls13(s)) {
+        let why = "has none that TLS 1.3 knows, so only TLS 1.2 is spoken";
+        let complaint = Complaint::new(why).about("cipher_suites");
+        let help = "add TLS_AES_128_GCM_SHA256, unless that is meant";
+        report.warn(&table.span_of("cipher_suites"), complaint.help(help));
     }
     TlsCommon {
         min_version,

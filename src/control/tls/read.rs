@@ -20,6 +20,7 @@ use crate::mysql::password_key::PasswordKey;
 use crate::tls::certificates::{
     self, Certificate, CertificateError, CertificateSet, RevocationList, read_revocation_lists,
 };
+use crate::tls::ciphers;
 use crate::tls::config::{
     ClientCertificates, ClientOptions, Common, ServerCheck, ServerOptions, Trust, provider,
 };
@@ -135,8 +136,45 @@ impl<'a> Reader<'a> {
         for files in &server.certificates {
             certificates.push(self.certificate(owner, files));
         }
-        let certificates = certificates.into_iter().collect::<Read<_>>()?;
+        let certificates = certificates.into_iter().collect::<Read<Vec<_>>>()?;
+        self.check_suites(owner, server, &certificates, position)?;
         CertificateSet::new(certificates).map_err(|error| self.error(owner, position, &error))
+    }
+
+    /// Each certificate is one that somebody can be shown, by some suite of the listener.
+    fn check_suites(
+        &mut self,
+        owner: &Owner,
+        server: &TlsServer,
+        certificates: &[Certificate],
+        position: Position,
+    ) -> Read<()> {
+        let suites = &server.common.cipher_suites;
+        let mut checked = Ok(());
+        for (place, certificate) in certificates.iter().enumerate() {
+            let kind = match certificate.algorithm() {
+                "RSA" => "RSA",
+                _ => "ECDSA",
+            };
+            let is_usable = |&suite| ciphers::is_tls13(suite) || ciphers::signs_by(suite, kind);
+            if suites.is_empty() || suites.iter().any(is_usable) {
+                continue;
+            }
+            let files = server.certificates.get(place);
+            let (which, position) = match files {
+                Some(files) => (path(&files.certificate), files.certificate.position),
+                None => ("made at start".to_owned(), position),
+            };
+            let why = format!(
+                "the certificate {which} can be shown to nobody: its key is {}, and none of \
+                 `cipher_suites` is for that",
+                certificate.algorithm()
+            );
+            checked = Err(self.error(owner, position, &why));
+            let help = format!("add TLS_ECDHE_{kind}_WITH_AES_128_GCM_SHA256, or one of TLS 1.3");
+            self.help(help);
+        }
+        checked
     }
 
     fn client_certificates(
@@ -264,9 +302,7 @@ impl<'a> Reader<'a> {
         system.map_err(|why| {
             let help = "install the system's package of them, or name a `ca_file`";
             let error = self.error(owner, position, &why);
-            if let Some(recorded) = self.errors.last_mut() {
-                recorded.help = Some(help.to_owned());
-            }
+            self.help(help.to_owned());
             error
         })
     }
@@ -331,6 +367,13 @@ impl<'a> Reader<'a> {
         self.errors
             .push(Diagnostic::at(position, Severity::Error, message));
         Recorded
+    }
+
+    /// What to do about the error that was recorded last.
+    fn help(&mut self, help: String) {
+        if let Some(recorded) = self.errors.last_mut() {
+            recorded.help = Some(help);
+        }
     }
 }
 

@@ -335,6 +335,24 @@ fn what_is_wrong_with_a_file_is_told_with_the_file_and_its_place() {
 }
 
 #[test]
+fn a_certificate_that_no_suite_is_for_can_be_shown_to_nobody() {
+    let files = Files::new();
+    let listener = |suites: &str| {
+        let suites = format!("cipher_suites = [{suites}]\nmode");
+        terminate("site").replacen("mode", &suites, 1)
+    };
+    let expected = "9: listener web: the certificate @/site.pem can be shown to nobody: its key is \
+                    ECDSA, and none of `cipher_suites` is for that | add \
+                    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, or one of TLS 1.3";
+    let rsa = "\"ECDHE-RSA-AES128-GCM-SHA256\"";
+    assert_eq!(files.errors(&listener(rsa), ""), [expected]);
+    for usable in ["ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"] {
+        let suites = format!("{rsa}, \"{usable}\"");
+        assert_eq!(files.warnings(&listener(&suites)), [""; 0]);
+    }
+}
+
+#[test]
 fn the_end_of_a_certificate_is_told_at_thirty_fourteen_and_three_days_and_when_it_has_come() {
     let files = Files::new();
     let half = DAY / 2;
