@@ -270,6 +270,19 @@ impl Certificate {
         &self.key
     }
 
+    /// Whether whoever can check the signatures of one can check those of the other.
+    pub fn is_checked_as(&self, other: &Self) -> bool {
+        const KINDS: [SignatureScheme; 5] = [
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            SignatureScheme::ED25519,
+            SignatureScheme::RSA_PSS_SHA256,
+        ];
+        let kind = |one: &Self| Some(one.key.key.choose_scheme(&KINDS)?.scheme());
+        kind(self) == kind(other)
+    }
+
     /// Cheaper to sign with comes first.
     fn rank(&self) -> u8 {
         match self.key.key.algorithm() {

@@ -138,6 +138,7 @@ impl<'a> Reader<'a> {
         }
         let certificates = certificates.into_iter().collect::<Read<Vec<_>>>()?;
         self.check_suites(owner, server, &certificates, position)?;
+        self.check_names(owner, server, &certificates)?;
         CertificateSet::new(certificates).map_err(|error| self.error(owner, position, &error))
     }
 
@@ -173,6 +174,36 @@ impl<'a> Reader<'a> {
             checked = Err(self.error(owner, position, &why));
             let help = format!("add TLS_ECDHE_{kind}_WITH_AES_128_GCM_SHA256, or one of TLS 1.3");
             self.help(help);
+        }
+        checked
+    }
+
+    /// No certificate stands behind others that are shown to whoever could be shown it.
+    fn check_names(
+        &mut self,
+        owner: &Owner,
+        server: &TlsServer,
+        certificates: &[Certificate],
+    ) -> Read<()> {
+        let mut checked = Ok(());
+        for (place, (files, certificate)) in
+            server.certificates.iter().zip(certificates).enumerate()
+        {
+            let alike = || {
+                let earlier = certificates[..place].iter();
+                earlier.filter(|earlier| earlier.is_checked_as(certificate))
+            };
+            let is_taken = |name| alike().any(|earlier| earlier.names().contains(name));
+            let names = certificate.names();
+            if !names.is_empty() && names.iter().all(is_taken) {
+                let (which, kind) = (path(&files.certificate), certificate.algorithm());
+                let why = format!(
+                    "the certificate {which} is never shown: each of its names has one with an \
+                     {kind} key before it"
+                );
+                checked = Err(self.error(owner, files.certificate.position, &why));
+                self.help("leave one of them out".to_owned());
+            }
         }
         checked
     }

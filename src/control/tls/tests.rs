@@ -353,6 +353,36 @@ fn a_certificate_that_no_suite_is_for_can_be_shown_to_nobody() {
 }
 
 #[test]
+fn a_certificate_behind_others_for_all_of_its_names_is_an_error() {
+    let files = Files::new();
+    files.issue("other", 90 * DAY);
+    let table = terminate("other");
+    let (_, second) = table.split_once("\"terminate\"\n").unwrap();
+    let both = format!("{}\n{second}", terminate("site"));
+    let expected = "11: listener web: the certificate @/other.pem is never shown: each of its names \
+                    has one with an ECDSA key before it | leave one of them out";
+    assert_eq!(files.errors(&both, ""), [expected]);
+    for (algorithm, names) in [
+        (&rcgen::PKCS_ECDSA_P384_SHA384, &["site.example"][..]),
+        (
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &["site.example", "more.example"],
+        ),
+    ] {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let names = names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>();
+        let params = CertificateParams::new(names).unwrap();
+        let signed = params.signed_by(&key, &files.authority).unwrap();
+        files.write("other.pem", signed.pem(), 0o644);
+        files.write("other.key", key.serialize_pem(), 0o640);
+        assert_eq!(files.warnings(&both), [""; 0]);
+    }
+}
+
+#[test]
 fn the_end_of_a_certificate_is_told_at_thirty_fourteen_and_three_days_and_when_it_has_come() {
     let files = Files::new();
     let half = DAY / 2;
