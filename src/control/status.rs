@@ -11,7 +11,7 @@ use super::metrics::{Host, Usage};
 use super::mysql::{Finding, is_usable};
 use super::mysql_status::MysqlStatus;
 use super::timestamp::Timestamp;
-use super::tls::Watched;
+use super::tls::{Owner, Watched};
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, LogCounters, Registry};
 use crate::balance::{Health, Member, Pool, Role, Server};
@@ -232,7 +232,8 @@ fn listeners(registry: &Registry) -> Vec<ListenerStatus> {
 /// Those that the listener's clients are shown.
 fn certificates(registry: &Registry, listener: &Listener) -> Vec<CertificateStatus> {
     let all = registry.tls.certificates().iter();
-    let shown = all.filter(|one| one.listener() == Some(&*listener.name));
+    let shown =
+        all.filter(|one| matches!(one.owner(), Owner::Listener(name) if **name == *listener.name));
     let status = |one: &Watched| CertificateStatus {
         file: one.path().display().to_string(),
         subject: one.certificate().subject().to_owned(),

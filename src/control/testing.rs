@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tls::Owner;
 use super::{LoadedTls, Registry, TlsState};
 use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::{self, Address, Config, HealthCheck, PoolSettings};
@@ -119,7 +120,8 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .add(4);
         servers[1].set_health(Health::Down);
         registry.checks.pretend(&servers[1]);
-        registry.tls = LoadedTls::showing("front", "/etc/ringway/front.pem");
+        let owners = [Owner::Listener("front".into()), Owner::Pool("web".into())];
+        registry.tls = LoadedTls::showing(owners, "/etc/ringway/front.pem");
         servers[0].set_role(Some(Role::Replica));
         registry
             .findings

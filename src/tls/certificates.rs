@@ -137,6 +137,7 @@ pub struct Certificate {
     subject: String,
     not_before: UnixTime,
     not_after: UnixTime,
+    ends_with: String,
 }
 
 /// Whether a certificate is valid at some time.
@@ -213,11 +214,19 @@ impl Certificate {
         let first = read.first().ok_or_else(|| missing(path, "certificate"))?;
         let first = first.tbs_certificate();
         let validity = first.validity();
+        let ends = read.iter().map(|one| {
+            let one = one.tbs_certificate();
+            (unix_time(one.validity().not_after), one.subject())
+        });
+        let (not_after, ends_with) = ends
+            .min_by_key(|(not_after, _)| not_after.as_secs())
+            .ok_or_else(|| missing(path, "certificate"))?;
         Ok(Self {
             names: names_of(first).map_err(|error| bad(1, error.to_string()))?,
             subject: printable(&first.subject().to_string()),
             not_before: unix_time(validity.not_before),
-            not_after: unix_time(validity.not_after),
+            not_after,
+            ends_with: printable(&ends_with.to_string()),
             key: Arc::new(pair),
         })
     }
@@ -232,7 +241,12 @@ impl Certificate {
         &self.subject
     }
 
-    /// When it expires.
+    /// The subject of the first to expire, of it and its chain.
+    pub fn ends_with(&self) -> &str {
+        &self.ends_with
+    }
+
+    /// When the first expires, of it and its chain.
     pub fn not_after(&self) -> UnixTime {
         self.not_after
     }

@@ -13,6 +13,7 @@ use super::tls::scrape_tls;
 use crate::balance::{Health, Member, Role, Server};
 use crate::control::Registry;
 use crate::control::mysql::is_usable;
+use crate::control::tls::Owner;
 use crate::control::totals::{ListenerTotals, ServerTotals, Sessions};
 use crate::telemetry::{Direction, Reason, Who, WorkerCounters};
 use crate::worker::Listener;
@@ -302,14 +303,16 @@ fn scrape_configuration(scrape: &Scrape, registry: &Registry, ready: bool) {
     scrape.gauge(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
 }
 
-/// Those that clients are shown, and that somebody has to renew.
+/// Those that somebody has to renew.
 fn scrape_certificates(scrape: &Scrape, registry: &Registry) {
     for one in registry.tls.certificates() {
-        if let Some(listener) = one.listener() {
-            let labels = [listener, &one.path().to_string_lossy()];
-            let not_after = one.certificate().not_after().as_secs();
-            scrape.gauge(&CERTIFICATE_NOT_AFTER, &labels, not_after as f64);
-        }
+        let (metric, owner) = match one.owner() {
+            Owner::Listener(name) => (&CERTIFICATE_NOT_AFTER, name),
+            Owner::Pool(name) => (&POOL_CERTIFICATE_NOT_AFTER, name),
+        };
+        let labels = [&**owner, &one.path().to_string_lossy()];
+        let not_after = one.certificate().not_after().as_secs();
+        scrape.gauge(metric, &labels, not_after as f64);
     }
 }
 

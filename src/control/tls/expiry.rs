@@ -90,7 +90,7 @@ impl Watched {
         let is_news = stage > self.told.replace(stage);
         is_news.then(|| {
             let (owner, path) = (&self.owner, self.file.path.display());
-            let (subject, state) = (self.certificate.subject(), in_words(validity));
+            let (subject, state) = (self.certificate.ends_with(), in_words(validity));
             format!("{owner}: the certificate in {path} ({subject}) {state}")
         })
     }
@@ -107,12 +107,9 @@ impl Watched {
         format!("{owner} has a new certificate in {path}, which {state}")
     }
 
-    /// The listener that shows it to clients; `None`: a pool shows it to servers.
-    pub(in crate::control) fn listener(&self) -> Option<&str> {
-        match &self.owner {
-            Owner::Listener(name) => Some(name),
-            Owner::Pool(_) => None,
-        }
+    /// The listener that shows it to clients, or the pool that shows it to servers.
+    pub(in crate::control) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The file that it is in.

@@ -18,6 +18,7 @@ use rustls::pki_types::UnixTime;
 
 use self::expiry::Watch;
 pub(super) use self::expiry::Watched;
+pub(super) use self::read::Owner;
 use self::read::Reader;
 use super::Error;
 use crate::config::{Config, Diagnostic, Errors, Pool};
@@ -177,9 +178,9 @@ impl LoadedTls {
         renewed.map(|one| one.describe_renewal(now)).collect()
     }
 
-    /// What a listener with a certificate in this file would come to, as far as it is shown.
+    /// What these would come to with a certificate in this file, as far as it is shown.
     #[cfg(test)]
-    pub(super) fn showing(listener: &str, file: &str) -> Self {
+    pub(super) fn showing(owners: impl IntoIterator<Item = Owner>, file: &str) -> Self {
         let file = crate::config::FileAt {
             path: file.into(),
             position: crate::config::Position { line: 1, column: 1 },
@@ -190,10 +191,10 @@ impl LoadedTls {
             ocsp: None,
         };
         let certificate = make_certificate().unwrap();
-        let owner = read::Owner::Listener(listener.to_owned());
+        let owners = owners.into_iter();
+        let watched = owners.map(|owner| Watched::new(owner, &files, certificate.clone()));
         let mut loaded = Self::default();
-        let watched = Watched::new(owner, &files, certificate);
-        loaded.watch.certificates.push(watched);
+        loaded.watch.certificates.extend(watched);
         loaded
     }
 

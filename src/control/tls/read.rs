@@ -29,7 +29,7 @@ use crate::tls::policy::{Acceptor, ListenerMode, ListenerPolicy};
 
 /// Whose a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(in crate::control) enum Owner {
     /// The listener of this name.
     Listener(String),
     /// The pool of this name.

@@ -383,6 +383,20 @@ fn a_certificate_behind_others_for_all_of_its_names_is_an_error() {
 }
 
 #[test]
+fn the_end_of_a_chain_is_that_of_the_first_to_expire() {
+    let files = Files::new();
+    let (long, short) = ("site", "middle");
+    files.issue(short, 10 * DAY + DAY / 2);
+    let chain = [long, short].map(|name| {
+        let path = files.path(&format!("{name}.pem"));
+        fs::read_to_string(path).unwrap()
+    });
+    files.write("site.pem", chain.concat(), 0o644);
+    let expected = "8: listener web: the certificate in @/site.pem (CN=middle) expires in 10 days";
+    assert_eq!(files.warnings(&terminate("site")), [expected]);
+}
+
+#[test]
 fn the_end_of_a_certificate_is_told_at_thirty_fourteen_and_three_days_and_when_it_has_come() {
     let files = Files::new();
     let half = DAY / 2;
