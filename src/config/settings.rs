@@ -8,8 +8,8 @@ use super::model::{
 };
 use super::mysql::{MysqlPool, ReadAfterWrite, Roles, SecretSource};
 use super::tls::{
-    CertificateFiles, ClientCertificates, FileAt, ListenerTls, PoolTls, ServerCheck, TlsCommon,
-    TlsRoute,
+    CertificateFiles, ClientCertificates, FileAt, ListenerTls, ListenerTlsMode, PoolTls,
+    ServerCheck, TlsCommon, TlsRoute,
 };
 use crate::tls::ciphers;
 use crate::tls::config::MinVersion;
@@ -95,15 +95,18 @@ pub(super) fn of_listener_tls(tls: &ListenerTls, config: &Config) -> Vec<Setting
         Some(ClientCertificates::Optional(trust)) => (Some("optional"), Some(trust)),
         Some(ClientCertificates::Required(trust)) => (Some("required"), Some(trust)),
     };
+    // The others have a login for it to be a part of.
+    let is_tcp = matches!(
+        tls.mode,
+        ListenerTlsMode::Terminate(_) | ListenerTlsMode::Passthrough
+    );
+    let handshake_timeout = is_tcp.then(|| format_duration(tls.handshake_timeout));
     let route = |route: &TlsRoute| rule(route, &config.pools[route.pool].name);
     let mut routes: Vec<_> = tls.routes.iter().map(route).collect();
     routes.sort_unstable();
     let mut settings = vec![
         ("tls.mode", some(tls.mode.as_str())),
-        (
-            "tls.handshake_timeout",
-            Some(format_duration(tls.handshake_timeout)),
-        ),
+        ("tls.handshake_timeout", handshake_timeout),
         ("tls.handshakes_max", some(tls.handshakes_max)),
         (
             "tls.session_tickets",

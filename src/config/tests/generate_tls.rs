@@ -1,5 +1,7 @@
 //! TLS in configurations by chance.
 
+use std::time::Duration;
+
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -138,6 +140,7 @@ pub(super) fn drop_routes_to_mysql(config: &mut Config) {
 /// What was generated for a tcp listener, for one of the other kind.
 pub(super) fn for_mysql(tls: &mut ListenerTls) {
     tls.routes.clear();
+    tls.handshake_timeout = Duration::from_secs(10);
     let TlsServer {
         certificates,
         mut common,

@@ -67,6 +67,13 @@ fn a_listener_has_a_mode_of_its_protocol() {
         ["`alpn` is for tcp listeners: MySQL knows no protocols within TLS | leave it out"]
     );
     assert_eq!(
+        mysql("mode = \"required\", handshake_timeout = \"1s\""),
+        [
+            "`handshake_timeout` is for tcp listeners: on the MySQL port the handshake is a part of \
+             the login | leave it out, and set `login_timeout` in [pool.mysql] if need be"
+        ]
+    );
+    assert_eq!(
         mysql("mode = \"required\", route = [{ alpn = \"h2\", pool = \"p\" }]"),
         [
             "`route` is for tcp listeners: a server has to greet before a MySQL client names one \

@@ -159,6 +159,9 @@ fn forbid_on_mysql(table: &Table<'_>, report: &Report<'_>) {
     forbid(table, &["alpn"], why, "leave it out", report);
     let why = "is for tcp listeners: a server has to greet before a MySQL client names one";
     forbid(table, &["route"], why, "leave it out", report);
+    let why = "is for tcp listeners: on the MySQL port the handshake is a part of the login";
+    let help = "leave it out, and set `login_timeout` in [pool.mysql] if need be";
+    forbid(table, &["handshake_timeout"], why, help, report);
 }
 
 fn forbid(table: &Table<'_>, keys: &[&str], why: &str, help: &str, report: &Report<'_>) {

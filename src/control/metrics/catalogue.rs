@@ -204,7 +204,7 @@ metrics! {
     CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "ringway_config_last_reload_successful" []
         "0 when the last reload was refused, 1 otherwise.";
     CERTIFICATE_NOT_AFTER = Gauge "ringway_certificate_not_after_seconds" ["listener", "file"]
-        "When the first of the listener's certificate and its chain expires, in seconds since 1970.";
+        "When the first of a listener's certificate and its chain expires, in seconds since 1970.";
     POOL_CERTIFICATE_NOT_AFTER = Gauge
         "ringway_pool_certificate_not_after_seconds" ["pool", "file"]
         "The same of the certificate that the pool shows to its servers.";
