@@ -56,12 +56,12 @@ fn memory_for_clients_that_write_byte_by_byte_stays_in_proportion() {
         grown_kib < clients as u64 * SESSION_KIB_MAX,
         "{grown_kib} KiB for {clients} sessions"
     );
-    serve(&server, &identity, waiting);
+    serve(&balancer, &server, &identity, waiting);
     balancer.wait_active(0);
 
     let waiting = say_byte_by_byte(balancer.address(), &authority, clients / 8);
     balancer.wait_active(clients as u32 / 8);
-    serve(&server, &identity, waiting);
+    serve(&balancer, &server, &identity, waiting);
     balancer.wait_active(0);
     let more_kib = process.resident_peak_kib() - peak_kib;
     let spare_kib = 1024;
@@ -128,7 +128,7 @@ fn question() -> [u8; RECORDS] {
 }
 
 /// Has the server answer everybody who waits, except every fifth, who leaves.
-fn serve(server: &Server, identity: &Identity, waiting: Vec<TlsPeer>) {
+fn serve(balancer: &Balancer, server: &Server, identity: &Identity, waiting: Vec<TlsPeer>) {
     let server_side = server_config(identity);
     let answer = |peer: Peer| {
         let mut peer = TlsPeer::server(peer, &server_side);
@@ -149,6 +149,7 @@ fn serve(server: &Server, identity: &Identity, waiting: Vec<TlsPeer>) {
     for client in leaving {
         client.into_peer().reset();
     }
+    balancer.wait_active(staying.len() as u32);
     thread::scope(|scope| {
         let answering = [(); 2].map(|()| {
             scope.spawn(|| {
