@@ -59,6 +59,7 @@ fn memory_for_clients_that_write_byte_by_byte_stays_in_proportion() {
     serve(&balancer, &server, &identity, waiting);
     balancer.wait_active(0);
 
+    let peak_kib = process.resident_peak_kib();
     let waiting = say_byte_by_byte(balancer.address(), &authority, clients / 8);
     balancer.wait_active(clients as u32 / 8);
     serve(&balancer, &server, &identity, waiting);
