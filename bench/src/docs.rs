@@ -137,7 +137,7 @@ MySQL.
 - **Memory** is measured as with web traffic: each session has had a full handshake, one request and
   its answer.
 
-Where a goal is not met: an RSA handshake is mostly its signature (68 % of ringway's CPU in a
+Where a goal is not met, or not in every run: an RSA handshake is mostly its signature (68 % of ringway's CPU in a
 profile), and AWS-LC and OpenSSL take the same time for one (0.70 and 0.72 ms on the machine that
 measured, by `openssl speed` and a loop around `RsaKeyPair::sign`), so only what is around it can be
 cheaper. Of 1 MiB answers 28 % is AES-GCM, which every proxy pays alike, and 22 % are the three
