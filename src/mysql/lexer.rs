@@ -41,11 +41,8 @@ impl Product {
     /// By the version in a server's greeting.
     pub fn of_version(version: &[u8]) -> Self {
         const MARIADB: &[u8] = b"MariaDB";
-        let parts = version.windows(MARIADB.len());
-        match parts
-            .into_iter()
-            .any(|part| part.eq_ignore_ascii_case(MARIADB))
-        {
+        let mut parts = version.windows(MARIADB.len());
+        match parts.any(|part| part.eq_ignore_ascii_case(MARIADB)) {
             true => Self::MariaDb,
             false => Self::MySql,
         }

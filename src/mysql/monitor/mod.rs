@@ -22,6 +22,7 @@ use super::capabilities::Capabilities;
 use super::command::Command;
 use super::cursor::{Flaw, Malformed};
 use super::handshake::{Greeting, Response};
+use super::lexer::Product;
 use super::packet::write_command;
 use super::server_login::{LoggedIn, ServerLogin, ServerLoginError, ServerProgress};
 use crate::limits::MONITOR_PACKET_BYTES_MAX;
@@ -240,10 +241,11 @@ impl Monitor {
 
 impl Flavour {
     fn of(greeting: &Greeting) -> Self {
-        let version = String::from_utf8_lossy(&greeting.version);
-        if greeting.capabilities.are_mariadb() || version.contains("MariaDB") {
+        let product = Product::of_version(&greeting.version);
+        if greeting.capabilities.are_mariadb() || product == Product::MariaDb {
             return Self::MariaDb;
         }
+        let version = String::from_utf8_lossy(&greeting.version);
         let number = |part: &str| {
             let digits = part.split(|c: char| !c.is_ascii_digit()).next();
             digits.and_then(|digits| digits.parse::<u32>().ok())

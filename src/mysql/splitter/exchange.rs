@@ -239,13 +239,8 @@ impl Splitter {
         let executes = exchange.ask.command == Command::StmtExecute;
         if self.tracking == Tracking::Wanted && self.is_open(Server::Primary) {
             self.tracking = Tracking::Settled;
-            let version = self.established.version.clone();
-            self.ask_ourselves(
-                Server::Primary,
-                Purpose::Track,
-                gtid::tracking(&version),
-                orders,
-            );
+            let statement = gtid::tracking(self.state.dialect().product);
+            self.ask_ourselves(Server::Primary, Purpose::Track, statement, orders);
             return true;
         }
         if ends_transaction && self.is_open(Server::Replica) {

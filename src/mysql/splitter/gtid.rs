@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::limits::GTID_BYTES_MAX;
+use crate::mysql::lexer::Product;
 
 /// Adds what an OK packet reported to what was reported before. `false`: it cannot be kept, because
 /// it is too long or not what GTIDs look like.
@@ -34,15 +35,14 @@ pub(super) fn question(gtids: &[u8], wait: Duration) -> Vec<u8> {
     format!("SELECT 1 FROM DUAL WHERE {function}('{gtids}', {seconds:.3}) = 0").into_bytes()
 }
 
-/// A statement that makes a primary report GTIDs, by the version in its greeting.
-pub(super) fn tracking(version: &[u8]) -> &'static [u8] {
-    const MARIADB: &[u8] = b"MariaDB";
-    match version.windows(MARIADB.len()).any(|part| part == MARIADB) {
-        true => {
+/// A statement that makes a primary report GTIDs.
+pub(super) const fn tracking(product: Product) -> &'static [u8] {
+    match product {
+        Product::MariaDb => {
             b"SET SESSION session_track_system_variables=\
               CONCAT_WS(',', NULLIF(@@session_track_system_variables, ''), 'last_gtid')"
         }
-        false => b"SET SESSION session_track_gtids='OWN_GTID'",
+        Product::MySql | Product::Unknown => b"SET SESSION session_track_gtids='OWN_GTID'",
     }
 }
 
@@ -131,6 +131,7 @@ mod tests {
                 .windows(26)
                 .any(|part| part == b"WAIT_FOR_EXECUTED_GTID_SET")
         );
+        let tracking = |version: &[u8]| tracking(Product::of_version(version));
         assert!(tracking(b"5.5.5-10.11.6-MariaDB").ends_with(b"'last_gtid')"));
         assert!(tracking(b"9.7.0").ends_with(b"'OWN_GTID'"));
     }
