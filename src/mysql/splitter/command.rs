@@ -185,7 +185,8 @@ impl Splitter {
             }
             Command::InitDb => Ask::state(command, Statement::use_schema(arguments)),
             Command::SetOption | Command::Ping | Command::ResetConnection => {
-                let statement = Statement::new(Kind::SessionState, RouteReason::SessionState);
+                let mut statement = Statement::new(Kind::SessionState, RouteReason::SessionState);
+                statement.effects.keeps_meaning = true;
                 Ask {
                     // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0.
                     multi_statements: arguments.starts_with(&[0, 0]),

@@ -613,13 +613,8 @@ impl Splitter {
             self.replica.connection = Connection::Closed;
             self.state.set_replica(false);
         }
-        let effects = &ask.statement.effects;
         let is_state = ask.statement.kind == Kind::SessionState && ask.prepares.is_none();
-        let says_something = !matches!(
-            ask.command,
-            Command::Ping | Command::SetOption | Command::ResetConnection
-        );
-        if is_state && says_something && !effects.keeps_meaning && !failed {
+        if is_state && !ask.statement.effects.keeps_meaning && !failed {
             self.meaning = self.meaning.next();
         }
     }
