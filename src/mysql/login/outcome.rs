@@ -137,6 +137,13 @@ pub struct Established {
     pub last_scramble: Option<Scramble>,
 }
 
+impl Established {
+    /// Whether ringway can log the session in at a replica by itself.
+    pub const fn can_get_replica(&self) -> bool {
+        self.signer.is_some() && self.primary_only.is_none()
+    }
+}
+
 /// Why a login failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -584,10 +584,9 @@ impl Splitter {
 
     /// Notes a command that changes the session's state, for replicas that come later.
     fn record(&mut self, ask: &Ask, decision: &Decision, packet: &[u8]) {
-        let by_later_ones =
-            self.established.signer.is_some() && self.established.primary_only.is_none();
         let is_state = ask.statement.kind == Kind::SessionState;
-        if !by_later_ones || !is_state || !self.state.is_shared(&ask.statement, decision) {
+        let is_shared = is_state && self.state.is_shared(&ask.statement, decision);
+        if !is_shared || !self.established.can_get_replica() {
             return;
         }
         let command = match ask.command {

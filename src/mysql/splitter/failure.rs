@@ -156,8 +156,7 @@ impl Splitter {
 
     /// Another replica may be tried, where ringway can sign for the client.
     pub(super) fn reconsider_replica(&mut self, now_us: u64) {
-        let possible = self.established.signer.is_some()
-            && self.established.primary_only.is_none()
+        let possible = self.established.can_get_replica()
             && self.replica.connection == Connection::Closed
             && self.journal.is_whole()
             && self.is_open(Server::Primary);

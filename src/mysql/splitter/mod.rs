@@ -215,8 +215,7 @@ pub struct Counts {
 impl Splitter {
     /// A session that has just logged in.
     pub fn new(settings: Settings, established: Box<Established>) -> Self {
-        let has_signer = established.signer.is_some() && established.primary_only.is_none();
-        let replica = match (&established.replica, has_signer) {
+        let replica = match (&established.replica, established.can_get_replica()) {
             (Some(_), _) => Connection::Open,
             (None, true) => Connection::Possible,
             (None, false) => Connection::Closed,
