@@ -261,7 +261,7 @@ impl State {
                 false => self.in_transaction_that_may_write(statement),
             };
         }
-        if is_unread(reason) {
+        if statement.is_unread() {
             return (Target::Primary, reason);
         }
         if self.primary.contains(Status::IN_TRANSACTION) {
@@ -488,8 +488,7 @@ impl State {
         if drifts || (is_alone && reply.changed_session) {
             self.pins = self.pins.with(Pins::UNSHARED_STATE);
         }
-        let calls = [RouteReason::Procedure, RouteReason::PreparedText];
-        if self.pins_calls && calls.contains(&statement.reason) {
+        if self.pins_calls && statement.calls() {
             self.pins = self.pins.with(Pins::PROCEDURE);
         }
     }
@@ -560,18 +559,6 @@ const fn is_honest_at_replica(kind: Kind, reason: RouteReason) -> bool {
         Kind::EndTransaction => matches!(reason, RouteReason::Transaction),
         _ => false,
     }
-}
-
-/// What was not read to its end, or holds more than one statement.
-const fn is_unread(reason: RouteReason) -> bool {
-    matches!(
-        reason,
-        RouteReason::Empty
-            | RouteReason::TooLong
-            | RouteReason::NotUnderstood
-            | RouteReason::ExecutableComment
-            | RouteReason::MultiStatement
-    )
 }
 
 /// Whether a statement ends an open transaction, other than by saying so.

@@ -52,6 +52,26 @@ impl Statement {
         }
     }
 
+    /// Whether it runs something that does not stand in it: a procedure, or what was prepared.
+    pub const fn calls(&self) -> bool {
+        matches!(
+            self.reason,
+            RouteReason::Procedure | RouteReason::PreparedText
+        )
+    }
+
+    /// Whether it was not read to its end, or holds more than one statement.
+    pub const fn is_unread(&self) -> bool {
+        matches!(
+            self.reason,
+            RouteReason::Empty
+                | RouteReason::TooLong
+                | RouteReason::NotUnderstood
+                | RouteReason::ExecutableComment
+                | RouteReason::MultiStatement
+        )
+    }
+
     /// `USE`, also as `COM_INIT_DB`.
     pub fn use_schema(name: &[u8]) -> Self {
         let mut statement = Self::new(Kind::SessionState, RouteReason::SessionState);

@@ -655,18 +655,14 @@ impl Splitter {
             return;
         };
         let statement = &exchange.ask.statement;
-        let calls = matches!(
-            statement.reason,
-            RouteReason::Procedure | RouteReason::PreparedText
-        );
         // A text that is no statement has done nothing, but one inside of what is called may have
         // another before it. `select $$` is what MySQL's command line says first of all.
-        let was_read = code != PARSE_ERROR || calls;
+        let was_read = code != PARSE_ERROR || statement.calls();
         let writes = exchange.ask.is_counted && was_read && !writes_nothing(statement);
         match self.settings.read_after_write {
             ReadAfterWrite::For(_) if writes => self.own_writes = Written::AtUs(now_us),
             // An error names no transactions.
-            ReadAfterWrite::Gtid if writes && has_parts(statement.reason) => {
+            ReadAfterWrite::Gtid if writes && may_have_parts(statement) => {
                 self.own_writes = Written::Unknown;
             }
             _ => {}
@@ -750,17 +746,10 @@ const fn writes_nothing(statement: &Statement) -> bool {
     )
 }
 
-/// Whether a statement with this reason may hold several that write, each on its own.
-const fn has_parts(reason: RouteReason) -> bool {
-    matches!(
-        reason,
-        RouteReason::Procedure
-            | RouteReason::PreparedText
-            | RouteReason::MultiStatement
-            | RouteReason::ExecutableComment
-            | RouteReason::NotUnderstood
-            | RouteReason::TooLong
-    )
+/// Whether a statement may hold several that write, each on its own.
+const fn may_have_parts(statement: &Statement) -> bool {
+    let is_empty = matches!(statement.reason, RouteReason::Empty);
+    statement.calls() || (statement.is_unread() && !is_empty)
 }
 
 /// What `Splitter::fit` made of a packet.
