@@ -30,7 +30,8 @@ pub struct Pool {
     members: Box<[Member]>,
     /// Regular servers, then backups.
     tiers: [Tier; 2],
-    affinity: Affinity,
+    /// With [`Algorithm::Source`].
+    affinity: Option<Affinity>,
 }
 
 #[derive(Debug)]
@@ -173,10 +174,12 @@ impl Pool {
                 cursors: backup,
             },
         ];
+        let affinity = (settings.algorithm == Algorithm::Source)
+            .then(|| Affinity::of(members.iter().map(|member| &*member.server)));
         Self {
             name: name.into(),
             settings,
-            affinity: Affinity::of(members.iter().map(|member| &*member.server)),
+            affinity,
             members: members.into_boxed_slice(),
             tiers,
         }
@@ -267,13 +270,11 @@ impl Pool {
                 false
             }
         };
-        match (self.settings.algorithm, wanted.source) {
-            (Algorithm::Source, Some(source)) => {
-                self.by_preference(tier, wanted.role, Client::new(source), take)
+        match self.affinity.as_ref().zip(wanted.source) {
+            Some((affinity, source)) => {
+                self.by_preference(tier, wanted.role, affinity, Client::new(source), take)
             }
-            (Algorithm::Source, None) | (Algorithm::RoundRobin, _) => {
-                self.in_turn(tier, wanted.role, take)
-            }
+            None => self.in_turn(tier, wanted.role, take),
         }
     }
 
@@ -321,12 +322,13 @@ impl Pool {
         &self,
         tier: &Tier,
         role: Option<Role>,
+        affinity: &Affinity,
         client: Client,
         mut take: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
         let bid = |member: usize| {
             let weight = self.members[member].weight;
-            (self.affinity.bid(member, weight, client), member)
+            (affinity.bid(member, weight, client), member)
         };
         let mut refused = None;
         loop {
