@@ -85,8 +85,7 @@ pub enum Notice {
         /// Why.
         why: NoTls,
     },
-    /// As many clients of a worker are in their TLS handshake as may be; others wait in the
-    /// kernel's backlog.
+    /// As many clients of a worker are in their TLS handshake as may be; others wait for their turn.
     HandshakesReached {
         /// The listener's name.
         listener: Arc<str>,

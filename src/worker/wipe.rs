@@ -9,7 +9,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ptr;
+use std::mem::MaybeUninit;
+use std::{ptr, slice};
+
+use zeroize::Zeroize;
 
 #[global_allocator]
 static ALLOCATOR: Wiper = Wiper;
@@ -88,12 +91,9 @@ unsafe impl GlobalAlloc for Wiper {
 /// # Safety
 /// So many bytes have to be the caller's to write.
 unsafe fn wipe(memory: *mut u8, bytes: usize) {
-    for offset in 0..bytes {
-        // SAFETY: within what is the caller's.
-        let byte = unsafe { memory.add(offset) };
-        // SAFETY: as above.
-        unsafe { byte.write_volatile(0) };
-    }
+    // SAFETY: so many bytes are the caller's, and none of them need be initialized.
+    let memory = unsafe { slice::from_raw_parts_mut(memory.cast::<MaybeUninit<u8>>(), bytes) };
+    memory.zeroize();
 }
 
 #[cfg(test)]
