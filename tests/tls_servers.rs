@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -184,48 +184,44 @@ fn no_plain_text_reaches_a_server_whatever_it_answers() {
     balancer.wait_closed("server", "connect_failed", 5);
 }
 
-#[test]
-fn a_server_that_says_nothing_is_given_up_after_connect_timeout() {
+/// Asserts that clients are served by another server while the one at this address fails for this
+/// reason, with so much patience for both.
+#[track_caller]
+fn is_passed_over(faulty: SocketAddr, reason: &str, patience: &[&str]) {
     let authority = Authority::new();
-    let silent = Server::listen();
     let good = echo(&server_config(&authority.issue(&[SITE])));
-    let config = Config::to([silent.address(), good.address()])
-        .pool("connect_timeout = \"200ms\"")
+    let config = Config::to([faulty, good.address()])
         .pool("max_fails = 1000")
         .verify(&authority, SITE);
+    let config = patience
+        .iter()
+        .fold(config, |config, line| config.pool(line));
     let balancer = Balancer::start(&config);
     for _ in 0..2 {
         is_served(&balancer);
     }
     let failures = balancer.metrics().sum(
         "ringway_connect_failures_total",
-        &[("server", "s0"), ("reason", "timeout")],
+        &[("server", "s0"), ("reason", reason)],
     );
     assert_eq!(failures, 2.0);
 }
 
 #[test]
+fn a_server_that_says_nothing_is_given_up_after_connect_timeout() {
+    let silent = Server::listen();
+    let patience = ["connect_timeout = \"200ms\""];
+    is_passed_over(silent.address(), "timeout", &patience);
+}
+
+#[test]
 fn a_server_that_sends_a_close_notify_in_its_handshake_is_passed_over_at_once() {
-    let authority = Authority::new();
     let leaving = Service::start(|peer| {
         peer.send([21, 3, 3, 0, 2, 1, 0]);
         peer.receive_rest();
     });
-    let good = echo(&server_config(&authority.issue(&[SITE])));
-    let config = Config::to([leaving.address(), good.address()])
-        .pool("connect_timeout = \"10m\"")
-        .pool("connect_deadline = \"10m\"")
-        .pool("max_fails = 1000")
-        .verify(&authority, SITE);
-    let balancer = Balancer::start(&config);
-    for _ in 0..2 {
-        is_served(&balancer);
-    }
-    let failures = balancer.metrics().sum(
-        "ringway_connect_failures_total",
-        &[("server", "s0"), ("reason", "tls")],
-    );
-    assert_eq!(failures, 2.0);
+    let patience = ["connect_timeout = \"10m\"", "connect_deadline = \"10m\""];
+    is_passed_over(leaving.address(), "tls", &patience);
 }
 
 #[test]

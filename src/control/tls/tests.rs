@@ -53,6 +53,10 @@ impl Files {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
+    fn copy(&self, from: &str, to: &str, mode: u32) {
+        self.write(to, fs::read(self.path(from)).unwrap(), mode);
+    }
+
     /// Writes `NAME.pem` and `NAME.key`, for `site.example`, valid for so long from yesterday.
     fn issue(&self, name: &str, left: Duration) {
         self.issue_from(name, SystemTime::now() - DAY, SystemTime::now() + left);
@@ -261,30 +265,14 @@ fn a_mysql_listener_without_a_certificate_has_one_as_long_as_the_process_lives()
 fn what_is_wrong_with_a_file_is_told_with_the_file_and_its_place() {
     let files = Files::new();
     files.issue("other", 90 * DAY);
-    files.write("open.pem", fs::read(files.path("site.pem")).unwrap(), 0o644);
-    files.write("open.key", fs::read(files.path("site.key")).unwrap(), 0o644);
-    files.write(
-        "mixed.pem",
-        fs::read(files.path("site.pem")).unwrap(),
-        0o644,
-    );
-    files.write(
-        "mixed.key",
-        fs::read(files.path("other.key")).unwrap(),
-        0o600,
-    );
-    files.write(
-        "swapped.pem",
-        fs::read(files.path("site.key")).unwrap(),
-        0o600,
-    );
-    files.write(
-        "swapped.key",
-        fs::read(files.path("site.pem")).unwrap(),
-        0o644,
-    );
+    files.copy("site.pem", "open.pem", 0o644);
+    files.copy("site.key", "open.key", 0o644);
+    files.copy("site.pem", "mixed.pem", 0o644);
+    files.copy("other.key", "mixed.key", 0o600);
+    files.copy("site.key", "swapped.pem", 0o600);
+    files.copy("site.pem", "swapped.key", 0o644);
     files.write("text.pem", "not a certificate", 0o644);
-    files.write("text.key", fs::read(files.path("site.key")).unwrap(), 0o600);
+    files.copy("site.key", "text.key", 0o600);
     let large = fs::File::create(files.path("large.pem")).unwrap();
     large.set_len(TLS_FILE_BYTES_MAX + 1).unwrap();
     for (name, expected) in [
