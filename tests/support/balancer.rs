@@ -201,11 +201,7 @@ impl Balancer {
     /// A client of the listener `web` is turned away by a reset.
     #[track_caller]
     pub(crate) fn refuses(&self) {
-        match Peer::try_connect(&self.address().into(), |_| {}) {
-            Ok(client) => client.expect_end(End::Reset),
-            // The reset was there before the call had returned.
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
-        }
+        self.connect().expect_end(End::Reset);
     }
 
     /// The configuration it runs with.

@@ -14,6 +14,9 @@ use super::wait::DEADLINE;
 #[derive(Debug)]
 pub(crate) struct Peer {
     socket: Socket,
+    /// The other side had accepted and reset before connect(2) returned: the call has taken the
+    /// error, which no read will see any more.
+    reset_in_connect: bool,
 }
 
 /// How the other side's bytes ended.
@@ -42,16 +45,30 @@ impl Peer {
     #[track_caller]
     pub(crate) fn connect_with(address: impl Into<SockAddr>, prepare: impl Fn(&Socket)) -> Self {
         let address = address.into();
-        Self::try_connect(&address, prepare)
-            .unwrap_or_else(|error| panic!("cannot connect to {address:?}: {error}"))
+        let (peer, connected) = Self::prepared(&address, prepare);
+        match connected {
+            Ok(()) => peer,
+            // Not ECONNREFUSED, so it was connected for a moment.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Self {
+                reset_in_connect: true,
+                ..peer
+            },
+            Err(error) => panic!("cannot connect to {address:?}: {error}"),
+        }
     }
 
     /// Connects a socket that was prepared, unless that fails.
     pub(crate) fn try_connect(address: &SockAddr, prepare: impl Fn(&Socket)) -> io::Result<Self> {
-        let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+        let (peer, connected) = Self::prepared(address, prepare);
+        connected.map(|()| peer)
+    }
+
+    /// A socket that was prepared, and how it connected.
+    fn prepared(address: &SockAddr, prepare: impl Fn(&Socket)) -> (Self, io::Result<()>) {
+        let socket = Socket::new(address.domain(), Type::STREAM, None).unwrap();
         prepare(&socket);
-        socket.connect_timeout(address, DEADLINE)?;
-        Ok(Self::new(socket))
+        let connected = socket.connect_timeout(address, DEADLINE);
+        (Self::new(socket), connected)
     }
 
     fn new(socket: Socket) -> Self {
@@ -59,7 +76,10 @@ impl Peer {
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         // Unix sockets have nothing to delay.
         let _ = socket.set_tcp_nodelay(true);
-        Self { socket }
+        Self {
+            socket,
+            reset_in_connect: false,
+        }
     }
 
     /// The socket, for what is not scripted here.
@@ -160,6 +180,7 @@ impl Peer {
     pub(crate) fn receive_rest(&self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         match (&self.socket).read_to_end(&mut bytes) {
+            Ok(_) if self.reset_in_connect => (bytes, End::Reset),
             Ok(_) => (bytes, End::Fin),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => (bytes, End::Reset),
             Err(error) => panic!("neither FIN nor RST after {} bytes: {error}", bytes.len()),
