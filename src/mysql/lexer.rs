@@ -283,6 +283,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads a token that starts with `first`.
+    #[inline(always)]
     fn token(&mut self, first: u8) -> TokenKind {
         let mark = |kind| (kind, 1);
         let (kind, length) = match first {
@@ -314,6 +315,7 @@ impl<'a> Lexer<'a> {
         kind
     }
 
+    #[inline(always)]
     fn word(&mut self) -> TokenKind {
         self.skip_while(is_name);
         TokenKind::Word
@@ -447,7 +449,9 @@ impl<'a> Lexer<'a> {
 impl<'a> Iterator for Lexer<'a> {
     type Item = Token<'a>;
 
-    #[inline]
+    // Inlined with what it calls: a statement has a token every four bytes or so, and three calls
+    // for each are an eighth of what it costs to read one.
+    #[inline(always)]
     fn next(&mut self) -> Option<Token<'a>> {
         if self.ended {
             return None;
