@@ -153,6 +153,9 @@ impl<'a> Draft<'a> {
             b"use" | b"prepare" | b"deallocate" => session_state(verb, scan),
             b"execute" => Self::primary(RouteReason::PreparedText, verb).assigning(),
             b"begin" => begin(verb, scan),
+            b"case" | b"declare" | b"for" | b"if" | b"loop" | b"repeat" | b"while" => {
+                compound(verb)
+            }
             b"start" => start(verb, scan),
             b"commit" | b"rollback" => {
                 Self::new(Kind::EndTransaction, RouteReason::Transaction, verb)
@@ -257,6 +260,7 @@ impl<'a> Draft<'a> {
             assigns_user_variables: true,
             locks_taken: found.locks_taken,
             releases_all_locks: false,
+            takes: self.effects.takes.only(Pins::UNSHARED_STATE),
             ..Effects::NONE
         };
         // A server that was not told of CLIENT_MULTI_STATEMENTS refuses a second one.
@@ -470,13 +474,18 @@ fn begin<'a>(verb: Token<'a>, scan: &mut Scan<'a>) -> Draft<'a> {
     if is_plain || is(token, "work") {
         begins_transaction(None, verb)
     } else {
-        // What it does to the session is not looked at.
-        let mut draft = Draft::primary(RouteReason::Procedure, verb)
-            .assigning()
-            .taking(Pins::UNSHARED_STATE);
-        draft.is_compound = is(token, "not");
-        draft
+        compound(verb)
     }
+}
+
+/// A compound statement of MariaDB, `IF 1 THEN ...; END IF`, or a block of its Oracle mode: it runs at
+/// once, as the body of a stored program would. What it does to the session is not looked at.
+const fn compound(verb: Token<'_>) -> Draft<'_> {
+    let mut draft = Draft::primary(RouteReason::Procedure, verb)
+        .assigning()
+        .taking(Pins::UNSHARED_STATE);
+    draft.is_compound = true;
+    draft
 }
 
 /// `START TRANSACTION` with its modifiers, or `START REPLICA`.

@@ -6,7 +6,7 @@
 
 use super::classify::{Draft, is};
 use super::lexer::{Token, TokenKind};
-use super::scan::{Scan, is_global, scope_and_name};
+use super::scan::{Scan, is_global, leaves_session_alone, scope_and_name};
 use super::statement::{Pins, charset_has_trail_bytes};
 use crate::telemetry::RouteReason;
 
@@ -160,9 +160,26 @@ fn word<'a>(
     }
     if is_word("statement") {
         parts.varying_variable.get_or_insert(token);
+        parts.session |= !runs_what_leaves_session_alone(scan);
         return skip_rest(scan);
     }
     named(token, scan, parts, draft)
+}
+
+/// `SET STATEMENT name = value, ... FOR` runs any statement.
+fn runs_what_leaves_session_alone(scan: &mut Scan<'_>) -> bool {
+    let mut depth = 0_u32;
+    while let Some(token) = scan.next() {
+        match token.kind {
+            TokenKind::Open => depth = depth.saturating_add(1),
+            TokenKind::Close => depth = depth.saturating_sub(1),
+            TokenKind::Word if depth == 0 && is(Some(token), "for") => break,
+            _ => {}
+        }
+    }
+    // `BEGIN NOT ATOMIC` does not.
+    let verb = scan.next().filter(|verb| !is(Some(*verb), "begin"));
+    verb.is_some_and(leaves_session_alone)
 }
 
 /// What has commas of its own: lists of roles, of modes of a transaction.

@@ -255,9 +255,53 @@ fn a_stored_program_hides_no_statement_behind_it() {
     assert_eq!(takes("CREATE PROCEDURE p() SELECT 1;", several), Pins::NONE);
     let load = b"CREATE PROCEDURE p() SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t";
     assert_eq!(classify(load, several).files_offered, 1);
-    // This one runs at once, whoever may send several statements.
-    let compound = "BEGIN NOT ATOMIC CREATE TEMPORARY TABLE t (a INT); END";
-    assert_eq!(takes(compound, Dialect::default()), Pins::UNSHARED_STATE);
+    // These run at once, whoever may send several statements.
+    for sql in [
+        "BEGIN NOT ATOMIC CREATE TEMPORARY TABLE t (a INT); END",
+        "BEGIN CREATE TEMPORARY TABLE t (a INT); END",
+        "IF 1 THEN CREATE TEMPORARY TABLE t (a INT); END IF",
+        "CASE 1 WHEN 1 THEN CREATE TEMPORARY TABLE t (a INT); END CASE",
+        "FOR i IN 1..2 DO SET NAMES gbk; END FOR",
+        "REPEAT USE x; UNTIL 1 END REPEAT",
+        "WHILE 1 DO LOCK TABLES t WRITE; END WHILE",
+        "LOOP CALL p(); END LOOP",
+        "DECLARE v INT; BEGIN SELECT GET_LOCK('a', 1) INTO v; END",
+    ] {
+        for dialect in [Dialect::default(), several] {
+            assert_eq!(takes(sql, dialect), Pins::UNSHARED_STATE, "{sql}");
+        }
+    }
+    for sql in [
+        "SELCT 1",
+        "SELCT 1; SELECT 2",
+        "a_verb_of_the_future TABLE t",
+    ] {
+        assert_eq!(takes(sql, Dialect::default()), Pins::NONE, "{sql}");
+    }
+}
+
+#[test]
+fn what_set_statement_runs_may_change_the_session() {
+    let takes = |sql: &str| classify(sql.as_bytes(), Dialect::default()).effects.takes;
+    for (statement, pins) in [
+        ("SELECT 1", Pins::NONE),
+        ("INSERT INTO t SELECT 1", Pins::NONE),
+        ("(SELECT 1) UNION (SELECT 2)", Pins::NONE),
+        ("CREATE TEMPORARY TABLE t (a INT)", Pins::UNSHARED_STATE),
+        ("LOCK TABLES t WRITE", Pins::UNSHARED_STATE),
+        ("CALL p()", Pins::UNSHARED_STATE),
+        ("EXECUTE s", Pins::UNSHARED_STATE),
+        ("BEGIN NOT ATOMIC USE x; END", Pins::UNSHARED_STATE),
+    ] {
+        for value in ["1", "1, sql_mode = (SELECT 'a' FOR UPDATE)"] {
+            let sql = format!("SET STATEMENT max_statement_time = {value} FOR {statement}");
+            assert_eq!(takes(&sql), pins, "{sql}");
+        }
+    }
+    assert_eq!(
+        takes("SET STATEMENT max_statement_time = 1"),
+        Pins::UNSHARED_STATE
+    );
 }
 
 #[test]
