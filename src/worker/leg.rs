@@ -23,10 +23,11 @@ impl<K: Kernel> Worker<K> {
         peer.intake.receive = Receive::Armed;
         let socket = peer.socket;
         let session = &self.sessions[slot];
+        let is_shaking_hands = session.stage == Stage::Handshake || session.is_shaking_hands(leg);
         let how = Receiving {
             expect_data,
-            // Whoever leaves in the middle of it gives its place to another at once.
-            once: session.stage == Stage::Handshake || session.is_shaking_hands(leg),
+            // Whoever leaves in the middle of it, or of a login, gives its place to another at once.
+            once: is_shaking_hands || session.has_secrets(),
         };
         let token = self.launch(Op::Receive, leg, slot);
         self.kernel.receive(socket, how, token);
