@@ -37,12 +37,8 @@ impl Rogues {
     }
 
     fn balancer(&self, adapt: impl Fn(Config) -> Config) -> Balancer {
-        let port = self.elsewhere.local_addr().unwrap().port();
-        let config = Config::mysql(self.primary.address, self.replica.address)
-            .health_check("type = \"tcp\"")
-            .health_check("interval = \"1h\"")
-            .health_check(&format!("port = {port}"));
-        Balancer::start(&adapt(config))
+        let config = Config::mysql(self.primary.address, self.replica.address);
+        Balancer::start(&adapt(config.checked_at(&self.elsewhere)))
     }
 }
 

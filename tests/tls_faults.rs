@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{
-    Authority, Balancer, Config, End, Peer, SITE, Server, Service, TlsEnd, TlsPeer, eventually,
-    lines, server_config, tls12, tls13, within,
+    Authority, Balancer, Config, End, SITE, Server, Service, TlsEnd, TlsPeer, eventually, lines,
+    server_config, tls12, tls13, within,
 };
 
 /// TLS in front of this server. One worker, so that every client meets the same limits.
@@ -286,135 +286,6 @@ fn handshakes_max_holds_up_many_clients_and_fails_none() {
         metrics.sum("ringway_tls_handshake_failures_total", &[]),
         0.0
     );
-}
-
-/// Has clients leave after each byte of their hello, and of what they say to the server's answer.
-/// A neighbour goes on meanwhile.
-fn leaves_at_any_byte(with_reset: bool) {
-    let server = Service::echo();
-    let (authority, balancer) = start(server.address(), &["handshake_timeout = \"10m\""]);
-    let mut neighbour = TlsPeer::connect(balancer.address(), &tls13(&authority));
-    let leave = |peer: Peer| match with_reset {
-        true => peer.reset(),
-        false => drop(peer),
-    };
-    let mut left = 0;
-    for version in [tls12(&authority), tls13(&authority)] {
-        let hello = TlsPeer::client(balancer.connect(), &version, SITE).take_flight();
-        left += 1;
-        for bytes in 0..hello.len() {
-            let peer = balancer.connect();
-            peer.send(&hello[..bytes]);
-            leave(peer);
-            left += 1;
-            if bytes % 50 == 0 {
-                is_served(&mut neighbour);
-            }
-        }
-        // With all of its answer the handshake would be done.
-        let mut bytes = 0;
-        loop {
-            let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
-            let hello = client.take_flight();
-            client.peer().send(&hello);
-            let answer = client.answer();
-            if bytes == answer.len() {
-                client.peer().send(&answer);
-                // What is left of a handshake of TLS 1.2.
-                client.shake_hands();
-                is_served(&mut client);
-                break;
-            }
-            client.peer().send(&answer[..bytes]);
-            leave(client.into_peer());
-            (bytes, left) = (bytes + 1, left + 1);
-        }
-        is_served(&mut neighbour);
-    }
-    wait_failed(&balancer, "cut_off", left);
-    balancer.wait_active(1);
-    assert_eq!(server.accepted(), 3, "nobody else has got so far");
-    is_served(&mut neighbour);
-}
-
-#[test]
-fn b_17_a_client_that_closes_at_any_byte_of_its_handshake_leaves_nothing_behind() {
-    leaves_at_any_byte(false);
-}
-
-#[test]
-fn b_17_a_client_that_resets_at_any_byte_of_its_handshake_leaves_nothing_behind() {
-    leaves_at_any_byte(true);
-}
-
-/// Handshakes that are broken off at each of these many bytes, and how often in a half of the test.
-const CUTS: usize = 20;
-const TIMES: usize = 250;
-
-#[test]
-fn twenty_bytes_at_which_clients_leave_five_hundred_times_cost_no_memory_in_the_end() {
-    // A hundred bytes left of each who leaves would be half of that.
-    const SPARE_KIB: u64 = 1024;
-    let server = Service::echo();
-    let (authority, balancer) = start(server.address(), &[]);
-    let version = tls13(&authority);
-    let begin = || {
-        let mut client = TlsPeer::client(balancer.connect(), &version, SITE);
-        (client.take_flight(), client)
-    };
-    let leave = |peer: Peer, time: usize| match time % 2 {
-        0 => drop(peer),
-        _ => peer.reset(),
-    };
-    let (length, _) = begin();
-    let length = length.len();
-    let all_leave = || {
-        for time in 0..TIMES {
-            // Most of them in the hello; the others in what they say to the server's answer.
-            for cut in 0..CUTS - 4 {
-                let (hello, client) = begin();
-                client.peer().send(&hello[..cut * length / (CUTS - 4)]);
-                leave(client.into_peer(), time);
-            }
-            for cut in 0..4 {
-                let (hello, mut client) = begin();
-                client.peer().send(&hello);
-                let answer = client.answer();
-                client.peer().send(&answer[..cut * answer.len() / 4]);
-                leave(client.into_peer(), time);
-            }
-        }
-        balancer.wait_active(0);
-        balancer.process().resident_kib()
-    };
-    let baseline_kib = all_leave();
-    let grown_kib = all_leave().saturating_sub(baseline_kib);
-    assert!(grown_kib < SPARE_KIB, "{grown_kib} KiB more");
-    wait_failed(&balancer, "cut_off", 2 * TIMES * CUTS + 1);
-    assert_eq!(server.accepted(), 0);
-}
-
-#[test]
-fn a_client_that_leaves_at_any_byte_of_a_hello_that_passes_through_leaves_nothing_behind() {
-    let authority = Authority::new();
-    let server = Service::echo();
-    let config = Config::to([server.address()])
-        .listener_tls("mode = \"passthrough\"")
-        .listener_tls("handshake_timeout = \"10m\"");
-    let balancer = Balancer::start(&config);
-    let hello = TlsPeer::client(balancer.connect(), &tls13(&authority), SITE).take_flight();
-    for bytes in 0..hello.len() {
-        for with_reset in [false, true] {
-            let peer = balancer.connect();
-            peer.send(&hello[..bytes]);
-            match with_reset {
-                true => peer.reset(),
-                false => drop(peer),
-            }
-        }
-    }
-    wait_failed(&balancer, "cut_off", 2 * hello.len() + 1);
-    assert_eq!(server.accepted(), 0);
 }
 
 #[test]

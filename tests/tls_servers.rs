@@ -4,7 +4,6 @@ mod support;
 
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::version::TLS12;
 use support::{
     Authority, Balancer, Config, End, Nginx, SITE, Server, Service, Site, Tape, TlsEnd, TlsPeer,
-    curl, server_config, tls13,
+    curl, server_config, server_of, tls13,
 };
 
 /// Servers that speak TLS and send back what they get.
@@ -238,32 +237,13 @@ fn a_server_that_nobody_vouches_for_serves_where_that_is_allowed() {
 fn a_server_that_wants_a_certificate_gets_one() {
     let authority = Authority::new();
     let (ours, identity) = (authority.issue(&["ringway"]), authority.issue(&[SITE]));
-    let server = echo(&asking_server(&authority, &identity));
+    let server = echo(&Arc::new(server_of(&identity, &[&TLS12], Some(&authority))));
     let [certificate, key] = ours.lines();
     let config = Config::to([server.address()])
         .verify(&authority, SITE)
         .pool_tls(&certificate)
         .pool_tls(&key);
     is_served(&Balancer::start(&config));
-}
-
-/// A server that lets nobody in without a certificate of this authority.
-fn asking_server(authority: &Authority, identity: &support::Identity) -> Arc<ServerConfig> {
-    use rustls::crypto::aws_lc_rs::default_provider;
-    use rustls::server::WebPkiClientVerifier;
-    let provider = Arc::new(default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(authority.roots(), Arc::clone(&provider))
-            .build()
-            .unwrap();
-    let (chain, key) = identity.chain_and_key();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS12])
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
 }
 
 #[test]
@@ -331,69 +311,6 @@ fn an_end_without_a_word_is_passed_on_as_such_between_tls_and_tls() {
         .metrics()
         .by("ringway_tls_truncated_total", "direction");
     assert_eq!((truncated["in"], truncated["out"]), (1.0, 2.0));
-}
-
-#[test]
-fn a_server_that_finishes_at_any_byte_of_its_handshake_costs_its_clients_nothing() {
-    leaves_at_any_byte(false);
-}
-
-#[test]
-fn a_server_that_resets_at_any_byte_of_its_handshake_costs_its_clients_nothing() {
-    leaves_at_any_byte(true);
-}
-
-/// Of two servers the first leaves one byte later each time, until nothing is missing.
-fn leaves_at_any_byte(with_reset: bool) {
-    let authority = Authority::new();
-    let identity = authority.issue(&[SITE]);
-    let server_side = server_config(&identity);
-    let turns = Arc::new(AtomicUsize::new(0));
-    let is_through = Arc::new(AtomicBool::new(false));
-    let rogue = Service::start({
-        let (turns, is_through) = (Arc::clone(&turns), Arc::clone(&is_through));
-        let server_side = Arc::clone(&server_side);
-        move |peer| {
-            let bytes = turns.fetch_add(1, Ordering::SeqCst);
-            let mut peer = TlsPeer::server(peer, &server_side);
-            peer.listen_once();
-            let flight = peer.take_flight();
-            // With all of it the handshake would be done.
-            if bytes < flight.len() {
-                peer.peer().send(&flight[..bytes]);
-            } else {
-                is_through.store(true, Ordering::SeqCst);
-            }
-            if with_reset {
-                peer.into_peer().reset();
-            }
-        }
-    });
-    let good = echo(&server_side);
-    let config = Config::to([rogue.address(), good.address()])
-        // More than it has bytes to say: it is not left alone.
-        .pool("max_fails = 1000")
-        .verify(&authority, SITE);
-    let balancer = Balancer::start(&config);
-    let neighbour = balancer.connect();
-    neighbour.send("hello");
-    neighbour.expect("hello");
-    while !is_through.load(Ordering::SeqCst) {
-        let turns_before = turns.load(Ordering::SeqCst);
-        is_served(&balancer);
-        assert_ne!(
-            turns.load(Ordering::SeqCst),
-            turns_before,
-            "it is tried first"
-        );
-    }
-    neighbour.send("still here");
-    neighbour.expect("still here");
-    let of = [("server", "s0")];
-    let failures = balancer
-        .metrics()
-        .sum("ringway_connect_failures_total", &of);
-    assert!(failures > 500.0, "{failures} times");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 use std::fs::{self, Permissions};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
@@ -212,6 +212,15 @@ impl Config {
     pub(crate) fn health_check(mut self, line: &str) -> Self {
         set(&mut self.pools.last_mut().unwrap().health_check, line);
         self
+    }
+
+    /// The servers of the last pool are looked after somewhere else, and once: no check takes what
+    /// is meant for a session.
+    pub(crate) fn checked_at(self, elsewhere: &TcpListener) -> Self {
+        let port = elsewhere.local_addr().unwrap().port();
+        self.health_check("type = \"tcp\"")
+            .health_check("interval = \"1h\"")
+            .health_check(&format!("port = {port}"))
     }
 
     /// A line for the last pool's `[pool.tls]`.

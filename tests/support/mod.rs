@@ -11,6 +11,7 @@ mod blackhole;
 mod chromium;
 pub(crate) mod clients;
 mod config;
+pub(crate) mod cuts;
 mod gate;
 mod http;
 mod janitor;
@@ -55,6 +56,9 @@ pub(crate) use self::servers::{Servers, SqlServer};
 pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
-pub(crate) use self::tls::{SITE, Sealer, TlsEnd, TlsPeer, server_config, tls12, tls12_rsa, tls13};
+pub(crate) use self::tls::{
+    SITE, Sealer, TlsEnd, TlsPeer, resuming, server_config, server_of, showing, tls12, tls12_rsa,
+    tls13,
+};
 pub(crate) use self::tools::{Nginx, Site, Wrk, curl, curl_code, curl_with, sysbench};
 pub(crate) use self::wait::{DEADLINE, eventually, lines, quickly, until};

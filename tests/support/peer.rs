@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -17,6 +18,8 @@ pub(crate) struct Peer {
     /// The other side had accepted and reset before connect(2) returned: the call has taken the
     /// error, which no read will see any more.
     reset_in_connect: bool,
+    /// Bytes that it may still send: more of them are not taken.
+    sayable: AtomicUsize,
 }
 
 /// How the other side's bytes ended.
@@ -79,7 +82,29 @@ impl Peer {
         Self {
             socket,
             reset_in_connect: false,
+            sayable: AtomicUsize::new(usize::MAX),
         }
+    }
+
+    /// From here on so many bytes can be sent, and then no more: see [`ErrorKind::WriteZero`].
+    pub(crate) fn saying(self, bytes: usize) -> Self {
+        self.sayable.store(bytes, Ordering::SeqCst);
+        self
+    }
+
+    /// Everything can be sent again.
+    pub(crate) fn say_on(&self) {
+        self.sayable.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// Bytes that were sent, of a connection that may send everything.
+    pub(crate) fn said(&self) -> usize {
+        usize::MAX - self.sayable.load(Ordering::SeqCst)
+    }
+
+    /// The same end of the same connection, which lives as long as one of the two.
+    pub(crate) fn same(&self) -> Self {
+        Self::new(self.socket.try_clone().unwrap())
     }
 
     /// The socket, for what is not scripted here.
@@ -99,8 +124,8 @@ impl Peer {
     /// Sends all of `bytes`.
     #[track_caller]
     pub(crate) fn send(&self, bytes: impl AsRef<[u8]>) {
-        (&self.socket)
-            .write_all(bytes.as_ref())
+        let mut this = self;
+        this.write_all(bytes.as_ref())
             .unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
@@ -206,6 +231,18 @@ impl Peer {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
+    /// Leaves without a word, in this way. After a FIN it waits for the other side's end.
+    #[track_caller]
+    pub(crate) fn leave(self, end: End) {
+        match end {
+            End::Fin => {
+                self.finish();
+                self.receive_rest();
+            }
+            End::Reset => self.reset(),
+        }
+    }
+
     /// Sends what it gets back, until the other side has finished.
     pub(crate) fn echo(&self) {
         let mut buffer = vec![0; 64 * 1024];
@@ -223,6 +260,25 @@ impl Peer {
                 Err(_) => return,
             }
         }
+    }
+}
+
+impl Read for &Peer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.socket).read(buffer)
+    }
+}
+
+impl Write for &Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sayable = self.sayable.load(Ordering::SeqCst);
+        let sent = (&self.socket).write(&bytes[..bytes.len().min(sayable)])?;
+        self.sayable.fetch_sub(sent, Ordering::SeqCst);
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -191,7 +191,7 @@ impl Shared {
         let greeting = [packet(0, &rogue.greeting), rogue.behind_greeting.clone()].concat();
         say(&mut client, Part::Greeting, &greeting, stop)?;
         loop {
-            let (number, said) = read(&mut client)?;
+            let (number, said) = read(&mut client).ok()?;
             if said.windows(NOBODY.len()).any(|part| part == NOBODY) {
                 let refusal = b"\xff\x15\x04#28000Access denied";
                 return client.write_all(&packet(2, refusal)).ok();
@@ -204,7 +204,7 @@ impl Shared {
                 break;
             }
         }
-        while let Some((_, command)) = read(&mut client) {
+        while let Ok((_, command)) = read(&mut client) {
             match command.first() {
                 Some(0x03) => {
                     lock(&self.heard).push(command);
@@ -224,7 +224,7 @@ impl Shared {
 impl Rogue {
     fn take_file(&self, client: &mut TcpStream) -> Option<()> {
         let last = loop {
-            let (number, piece) = read(client)?;
+            let (number, piece) = read(client).ok()?;
             if piece.is_empty() {
                 break number;
             }
@@ -271,13 +271,13 @@ fn say(client: &mut TcpStream, part: Part, bytes: &[u8], stop: Option<Stop>) -> 
 }
 
 /// Number and payload of the next packet.
-fn read(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+pub(crate) fn read(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut header = [0; 4];
-    stream.read_exact(&mut header).ok()?;
+    stream.read_exact(&mut header)?;
     let len = u32::from_le_bytes([header[0], header[1], header[2], 0]);
     let mut payload = vec![0; len as usize];
-    stream.read_exact(&mut payload).ok()?;
-    Some((header[3], payload))
+    stream.read_exact(&mut payload)?;
+    Ok((header[3], payload))
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

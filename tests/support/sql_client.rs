@@ -18,6 +18,7 @@ const PACKET_MAX: usize = 0xFF_FFFF;
 pub(crate) mod flags {
     pub(crate) const CONNECT_WITH_DB: u32 = 0x8;
     pub(crate) const LOCAL_FILES: u32 = 0x80;
+    pub(crate) const SSL: u32 = 0x800;
     pub(crate) const MULTI_STATEMENTS: u32 = 0x1_0000;
     pub(crate) const SESSION_TRACK: u32 = 0x80_0000;
     /// Long passwords and flags, protocol 4.1, transactions, secure connection, multiple results

@@ -8,6 +8,9 @@ use ::aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, N
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     CipherSuite, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets,
@@ -123,16 +126,50 @@ pub(crate) fn tls12_rsa(authority: &Authority) -> Arc<ClientConfig> {
     client_config(authority, &[&TLS12], |suite| suite.suite() == rsa)
 }
 
+/// The same client, which resumes its sessions.
+pub(crate) fn resuming(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::in_memory_sessions(8);
+    Arc::new(config)
+}
+
+/// The same client, which shows this certificate to whoever asks for one.
+pub(crate) fn showing(config: &ClientConfig, identity: &Identity) -> Arc<ClientConfig> {
+    let (chain, key) = identity.chain_and_key();
+    let certified = CertifiedKey::from_der(chain, key, config.crypto_provider()).unwrap();
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Arc::new(config)
+}
+
 /// A server of both.
 pub(crate) fn server_config(identity: &Identity) -> Arc<ServerConfig> {
+    Arc::new(server_of(identity, &[&TLS12, &TLS13], None))
+}
+
+/// A server of these versions. It lets nobody in without a certificate of this authority, if there
+/// is one.
+pub(crate) fn server_of(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Option<&Authority>,
+) -> ServerConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ClientCertVerifier> = match clients {
+        None => Arc::new(NoClientAuth),
+        Some(authority) => {
+            WebPkiClientVerifier::builder_with_provider(authority.roots(), Arc::clone(&provider))
+                .build()
+                .unwrap()
+        }
+    };
     let (chain, key) = identity.chain_and_key();
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
+        .unwrap()
 }
 
 impl TlsPeer {
@@ -232,12 +269,8 @@ impl TlsPeer {
     /// Sends all of `bytes`.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // What rustls keeps is bounded: it takes no more than that before it is sent.
-        for piece in bytes.as_ref().chunks(16 * 1024) {
-            self.tls.writer().write_all(piece).unwrap();
-            self.flush()
-                .unwrap_or_else(|error| panic!("cannot send: {error}"));
-        }
+        self.write_all(bytes.as_ref())
+            .unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
     /// Receives `len` bytes, no matter in how many records.
@@ -383,11 +416,23 @@ impl TlsPeer {
         }
         Ok(())
     }
+}
+
+impl Read for TlsPeer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive_some(buffer)
+    }
+}
+
+impl Write for TlsPeer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.tls.writer().write(bytes)?;
+        self.flush()?;
+        Ok(taken)
+    }
 
     fn flush(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.peer.socket())?;
-        }
-        Ok(())
+        let flight = self.take_flight();
+        (&self.peer).write_all(&flight)
     }
 }
