@@ -155,6 +155,7 @@ fn servers_are_spoken_to_over_tls_whatever_the_client_does() {
     let pair = pair(&authority.issue(&["127.0.0.1", "localhost"]));
     let config = pair
         .config()
+        .process("workers = 1")
         .listener_tls("mode = \"preferred\"")
         .verify(&authority, "localhost");
     let balancer = Balancer::start(&config);
@@ -166,6 +167,14 @@ fn servers_are_spoken_to_over_tls_whatever_the_client_does() {
     let cipher = "SELECT COUNT(*) FROM information_schema.session_status
                   WHERE VARIABLE_NAME = 'Ssl_cipher' AND VARIABLE_VALUE <> ''";
     assert_eq!(said(&run(&balancer, &["--skip-ssl"], cipher)), "1\n");
+    let metrics = balancer.metrics();
+    for server in ["s0", "s1"] {
+        let handshakes = |kind| {
+            let labels = [("server", server), ("kind", kind)];
+            metrics.sum("ringway_server_tls_handshakes_total", &labels)
+        };
+        assert_eq!((handshakes("full"), handshakes("resumed")), (1.0, 3.0));
+    }
 }
 
 #[test]

@@ -61,6 +61,46 @@ fn pages_of_nginx_come_over_tls_from_servers_that_prove_who_they_are() {
     assert_eq!((shares["s0"], shares["s1"]), (8.0, 8.0));
 }
 
+/// The handshakes with a server that were finished: full, and resumed.
+fn handshakes(balancer: &Balancer, server: &str) -> [f64; 2] {
+    let metrics = balancer.metrics();
+    ["full", "resumed"].map(|kind| {
+        let labels = [("server", server), ("kind", kind)];
+        metrics.sum("ringway_server_tls_handshakes_total", &labels)
+    })
+}
+
+#[test]
+fn handshakes_with_a_server_are_counted_full_and_resumed_and_its_checks_are_not() {
+    let authority = Authority::new();
+    let server = echo(&server_config(&authority.issue(&[SITE])));
+    let config = Config::to([server.address()])
+        // Each worker remembers sessions of its own.
+        .process("workers = 1")
+        .health_check("interval = \"50ms\"")
+        .health_check("type = \"tcp\"")
+        .verify(&authority, SITE);
+    let mut balancer = Balancer::start(&config);
+    balancer.wait_for("checks have passed", |metrics| {
+        metrics.sum("ringway_health_checks_total", &[("result", "passed")]) >= 2.0
+    });
+    assert_eq!(handshakes(&balancer, "s0"), [0.0, 0.0]);
+    for _ in 0..3 {
+        is_served(&balancer);
+    }
+    assert_eq!(handshakes(&balancer, "s0"), [1.0, 2.0]);
+    balancer.reload(&config.health_check("interval = \"1h\""));
+}
+
+#[test]
+fn servers_without_tls_have_no_handshakes_to_tell_of() {
+    let server = Service::echo();
+    let balancer = Balancer::start(&Config::to([server.address()]));
+    is_served(&balancer);
+    let metrics = balancer.metrics();
+    assert!(!metrics.has("ringway_server_tls_handshakes_total", &[]));
+}
+
 /// Of two servers the first fails, which the log explains, and clients are served by the second.
 #[track_caller]
 fn next_server_serves(balancer: &Balancer, log: &str) {
@@ -72,6 +112,7 @@ fn next_server_serves(balancer: &Balancer, log: &str) {
         &[("server", "s0"), ("reason", "tls")],
     );
     assert_eq!(failures, 4.0, "its turn has come each time");
+    assert_eq!(handshakes(balancer, "s0"), [0.0, 0.0]);
     balancer.wait_for_log(log);
 }
 

@@ -96,7 +96,7 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .discarded(Reason::Reset)
             .add(1);
         let tls = &listener.counters(0).tls;
-        tls.full.add(1);
+        tls.handshakes.count(false);
         tls.failures(HandshakeFailure::NotTls).add(1);
         let mysql = &listener.counters(0).mysql;
         mysql
@@ -113,6 +113,7 @@ pub(super) fn busy_registry() -> Rc<RefCell<Registry>> {
             .collect();
         servers[0].counters(0).opened.add(1);
         servers[0].counters(1).connect_time_us.observe(800);
+        servers[0].counters(1).tls_handshakes.count(true);
         servers[0].counters(1).statement_time_us.observe(300);
         servers[1]
             .counters(0)

@@ -5,9 +5,9 @@
 
 use crate::balance::Server;
 use crate::telemetry::{
-    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, HandshakeFailure, Histogram,
-    HistogramSnapshot, ListenerCounters, LoginFailure, MysqlCounters, PrimaryOnly, Reason,
-    RouteReason, Rung, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US, Target, Who,
+    CONNECT_TIME_BOUNDS_US, ConnectError, Counter, Direction, HandshakeCounters, HandshakeFailure,
+    Histogram, HistogramSnapshot, ListenerCounters, LoginFailure, MysqlCounters, PrimaryOnly,
+    Reason, RouteReason, Rung, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US, Target, Who,
 };
 use crate::worker::Listener;
 
@@ -147,11 +147,33 @@ impl MysqlTotals {
     }
 }
 
+/// Handshakes that were finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Handshakes {
+    pub(super) full: u64,
+    pub(super) resumed: u64,
+}
+
+impl Handshakes {
+    fn sum<'a>(workers: impl Iterator<Item = &'a HandshakeCounters>) -> Self {
+        let mut sum = Self::default();
+        for worker in workers {
+            sum.full += worker.full.get();
+            sum.resumed += worker.resumed.get();
+        }
+        sum
+    }
+
+    /// By how they came about, as metrics call that.
+    pub(super) fn by_kind(self) -> [(&'static str, u64); 2] {
+        [("full", self.full), ("resumed", self.resumed)]
+    }
+}
+
 /// What all workers have counted about a listener's TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TlsTotals {
-    pub(super) full: u64,
-    pub(super) resumed: u64,
+    pub(super) handshakes: Handshakes,
     /// Those that have happened, in the order of the enum.
     pub(super) failures: Vec<(HandshakeFailure, u64)>,
     /// By [`Direction`].
@@ -160,15 +182,15 @@ pub(super) struct TlsTotals {
 
 impl TlsTotals {
     pub(super) fn of(listener: &Listener) -> Self {
+        let workers = listener.all_counters();
         let mut totals = Self {
+            handshakes: Handshakes::sum(workers.map(|worker| &worker.tls.handshakes)),
             failures: happened(listener, HandshakeFailure::ALL, |c, why| {
                 c.tls.failures(why)
             }),
             ..Self::default()
         };
         for worker in listener.all_counters() {
-            totals.full += worker.tls.full.get();
-            totals.resumed += worker.tls.resumed.get();
             for direction in Direction::ALL.iter().map(|direction| direction.index()) {
                 totals.truncated[direction] += worker.tls.truncated[direction].get();
             }
@@ -199,6 +221,7 @@ pub(super) struct ServerTotals {
     pub(super) bytes: [u64; 2],
     pub(super) connect_failures: Vec<(ConnectError, u64)>,
     pub(super) retries: u64,
+    pub(super) tls_handshakes: Handshakes,
     pub(super) tls_preupgrade_bytes: u64,
     pub(super) connect_time_us: HistogramSnapshot,
     pub(super) statement_time_us: HistogramSnapshot,
@@ -238,6 +261,9 @@ impl ServerTotals {
             ],
             connect_failures: ConnectError::ALL.iter().map(failures).collect(),
             retries: sum(|worker| &worker.retries),
+            tls_handshakes: Handshakes::sum(
+                server.all_counters().map(|worker| &worker.tls_handshakes),
+            ),
             tls_preupgrade_bytes: sum(|worker| &worker.tls_preupgrade_bytes),
             connect_time_us,
             statement_time_us,

@@ -18,4 +18,4 @@ pub use stats::{
     CONNECT_TIME_BOUNDS_US, ListenerCounters, SESSION_TIME_BOUNDS_US, STATEMENT_TIME_BOUNDS_US,
     ServerCounters, WorkerCounters,
 };
-pub use tls::{HandshakeFailure, TlsAgreement, TlsCounters, TlsRecord};
+pub use tls::{HandshakeCounters, HandshakeFailure, TlsAgreement, TlsCounters, TlsRecord};

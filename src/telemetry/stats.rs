@@ -4,7 +4,7 @@
 use super::counter::{Counter, Histogram};
 use super::mysql::MysqlCounters;
 use super::reason::{ConnectError, Reason, Who};
-use super::tls::TlsCounters;
+use super::tls::{HandshakeCounters, TlsCounters};
 
 /// Upper bounds of the connect-time histogram, in microseconds: from a neighbour on the same host
 /// to the longest timeout anyone sets.
@@ -122,6 +122,8 @@ pub struct ServerCounters {
     connect_failures: [Counter; ConnectError::ALL.len()],
     /// Tries made here because another server had failed for that session.
     pub retries: Counter,
+    /// TLS handshakes with it, for sessions.
+    pub tls_handshakes: HandshakeCounters,
     /// Bytes that it sent behind its greeting before there was TLS, which nobody has heard.
     pub tls_preupgrade_bytes: Counter,
     /// Of successful tries, in microseconds.
@@ -139,6 +141,7 @@ impl Default for ServerCounters {
             bytes: Default::default(),
             connect_failures: std::array::from_fn(|_| Counter::default()),
             retries: Counter::default(),
+            tls_handshakes: HandshakeCounters::default(),
             tls_preupgrade_bytes: Counter::default(),
             connect_time_us: Histogram::new(&CONNECT_TIME_BOUNDS_US),
             statement_time_us: Histogram::new(&STATEMENT_TIME_BOUNDS_US),

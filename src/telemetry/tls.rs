@@ -31,13 +31,31 @@ labels! {
     }
 }
 
+/// One worker's counters of handshakes that were finished, with one peer or with those of one kind.
+#[derive(Debug, Default)]
+pub struct HandshakeCounters {
+    /// With keys agreed on anew.
+    pub full: Counter,
+    /// That resumed an earlier session.
+    pub resumed: Counter,
+}
+
+impl HandshakeCounters {
+    /// Counts one that was finished.
+    #[inline]
+    pub fn count(&self, resumed: bool) {
+        match resumed {
+            true => self.resumed.add(1),
+            false => self.full.add(1),
+        }
+    }
+}
+
 /// One worker's counters of one listener's TLS.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
-    /// Handshakes with keys agreed on anew.
-    pub full: Counter,
-    /// Handshakes that resumed an earlier session.
-    pub resumed: Counter,
+    /// Handshakes with clients.
+    pub handshakes: HandshakeCounters,
     /// Handshakes that failed, by [`HandshakeFailure`].
     failures: [Counter; HandshakeFailure::ALL.len()],
     /// Clients' and servers' connections that they ended without a `close_notify`.

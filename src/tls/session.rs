@@ -382,6 +382,11 @@ impl Session {
         buffers.iter().map(|buffer| buffer.capacity()).sum()
     }
 
+    /// Whether an earlier session was resumed; known once the handshake is done.
+    pub fn is_resumed(&self) -> bool {
+        self.common().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// What the two sides agreed on, once the handshake is done. The name that a client asked for
     /// is in its [`Hello`](crate::tls::client_hello::Hello).
     pub fn agreement(&self) -> Option<Agreement> {
@@ -397,7 +402,7 @@ impl Session {
             version,
             cipher_suite: ciphers::name(common.negotiated_cipher_suite()?.suite()),
             alpn: common.alpn_protocol().map(<[u8]>::to_vec),
-            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            resumed: self.is_resumed(),
             peer_subject: common
                 .peer_certificates()
                 .and_then(|chain| certificates::subject(chain.first()?)),

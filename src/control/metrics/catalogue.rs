@@ -187,6 +187,9 @@ metrics! {
     TLS_TRUNCATED = Counter "ringway_tls_truncated_total" ["listener", "direction"]
         "Connections with TLS that a peer ended without a close_notify, by FIN or by a reset: in is \
          from clients, out is from servers.";
+    SERVER_TLS_HANDSHAKES = Counter
+        "ringway_server_tls_handshakes_total" ["pool", "server", "address", "kind"]
+        "TLS handshakes with the server for sessions: full, or resumed from an earlier session.";
     TLS_PREUPGRADE_BYTES = Counter
         "ringway_tls_preupgrade_bytes_total" ["pool", "server", "address"]
         "Bytes a MySQL server sent behind its greeting before there was TLS; nobody hears them.";

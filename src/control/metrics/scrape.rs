@@ -161,7 +161,7 @@ pub(super) fn id<'a>(server: &'a Server, address: &'a str) -> [&'a str; 3] {
     [server.pool(), server.name(), address]
 }
 
-fn with<'a>([pool, name, address]: [&'a str; 3], label: &'a str) -> [&'a str; 4] {
+pub(super) fn with<'a>([pool, name, address]: [&'a str; 3], label: &'a str) -> [&'a str; 4] {
     [pool, name, address, label]
 }
 

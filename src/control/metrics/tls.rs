@@ -1,9 +1,10 @@
 //! What TLS adds to a scrape.
 
 use super::catalogue::*;
-use super::scrape::{Scrape, id};
+use super::scrape::{Scrape, id, with};
+use crate::balance::Server;
 use crate::control::Registry;
-use crate::control::totals::{ServerTotals, TlsTotals};
+use crate::control::totals::{Handshakes, ServerTotals, TlsTotals};
 use crate::telemetry::Direction;
 use crate::worker::Listener;
 
@@ -24,22 +25,36 @@ pub(super) fn scrape_tls(scrape: &Scrape, registry: &Registry) {
     scrape_servers(scrape, registry);
 }
 
-/// MySQL servers have a role, unless they were removed, and ask for TLS inside the protocol.
 fn scrape_servers(scrape: &Scrape, registry: &Registry) {
-    let members = registry.pools.iter().flat_map(|pool| pool.members());
-    let servers = members.map(|member| &member.server);
-    for server in servers.chain(&registry.retired_servers) {
-        let bytes = ServerTotals::of(server).tls_preupgrade_bytes;
-        if server.role().is_some() || bytes > 0 {
-            let address = server.address().to_string();
-            scrape.counter(&TLS_PREUPGRADE_BYTES, &id(server, &address), bytes);
+    for (pool, tls) in registry.pools.iter().zip(&registry.pool_tls) {
+        for member in pool.members() {
+            scrape_server(scrape, &member.server, tls.is_some());
         }
+    }
+    for server in &registry.retired_servers {
+        scrape_server(scrape, server, false);
+    }
+}
+
+/// MySQL servers have a role, unless they were removed, and are asked for TLS inside the protocol.
+fn scrape_server(scrape: &Scrape, server: &Server, speaks_tls: bool) {
+    let totals = ServerTotals::of(server);
+    let address = server.address().to_string();
+    let id = id(server, &address);
+    if speaks_tls || totals.tls_handshakes != Handshakes::default() {
+        for (kind, handshakes) in totals.tls_handshakes.by_kind() {
+            scrape.counter(&SERVER_TLS_HANDSHAKES, &with(id, kind), handshakes);
+        }
+    }
+    let bytes = totals.tls_preupgrade_bytes;
+    if server.role().is_some() || bytes > 0 {
+        scrape.counter(&TLS_PREUPGRADE_BYTES, &id, bytes);
     }
 }
 
 fn scrape_listener(scrape: &Scrape, listener: &Listener, totals: &TlsTotals) {
     let name = &*listener.name;
-    for (kind, handshakes) in [("full", totals.full), ("resumed", totals.resumed)] {
+    for (kind, handshakes) in totals.handshakes.by_kind() {
         scrape.counter(&TLS_HANDSHAKES, &[name, kind], handshakes);
     }
     for &(why, failures) in &totals.failures {

@@ -92,7 +92,7 @@ mod tests {
             let failed = outcome.unshaken[failure.index()];
             assert!(failed > 0, "no handshake failed by {failure:?}");
         }
-        let counts = [outcome.shaken, outcome.truncated].concat();
+        let counts = [outcome.shaken, outcome.shaken_by_servers, outcome.truncated].concat();
         assert!(
             outcome.refused > 0 && !counts.contains(&0),
             "{outcome:?} leaves something out"

@@ -173,6 +173,11 @@ impl Dialect {
         matches!(self.listener, Some(ListenerMode::Terminate(_)))
     }
 
+    /// Whether servers do.
+    pub(super) fn reaches_servers(&self) -> bool {
+        self.pool.is_some()
+    }
+
     /// A client's TLS.
     pub(super) fn client(&self) -> Option<TlsPeer> {
         let config = self.clients.as_ref()?;

@@ -11,7 +11,7 @@ use crate::balance::{Algorithm, Member, Pool, Server};
 use crate::config::{Address, PoolSettings};
 use crate::entropy::Entropy;
 use crate::telemetry::{
-    ConnectError, Direction, HandshakeFailure, Phase, Reason, SessionRecord, Who,
+    ConnectError, Direction, HandshakeCounters, HandshakeFailure, Phase, Reason, SessionRecord, Who,
 };
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Farewell, Fd, Kernel};
@@ -118,6 +118,8 @@ pub struct Outcome {
     pub shaken: [u64; 2],
     /// Handshakes with clients that failed, by the index of their [`HandshakeFailure`].
     pub unshaken: [u64; HandshakeFailure::ALL.len()],
+    /// Handshakes with servers, with new keys and resumed ones.
+    pub shaken_by_servers: [u64; 2],
     /// Handshakes with servers that failed.
     pub refused: u64,
     /// Clients and servers that ended without a word.
@@ -136,12 +138,13 @@ impl Outcome {
         add(&mut self.ended, &other.ended);
         add(&mut self.shaken, &other.shaken);
         add(&mut self.unshaken, &other.unshaken);
+        add(&mut self.shaken_by_servers, &other.shaken_by_servers);
         add(&mut self.truncated, &other.truncated);
     }
 
     fn count_tls(&mut self, listener: &Listener, servers: &[Arc<Server>]) {
         let tls = &listener.counters(0).tls;
-        self.shaken = [tls.full.get(), tls.resumed.get()];
+        self.shaken = counts(&tls.handshakes);
         for (count, &why) in self.unshaken.iter_mut().zip(HandshakeFailure::ALL) {
             *count = tls.failures(why).get();
         }
@@ -151,7 +154,17 @@ impl Outcome {
             counters.connect_failures(ConnectError::Tls).get()
         };
         self.refused = servers.iter().map(refused).sum();
+        for server in servers {
+            let [full, resumed] = counts(&server.counters(0).tls_handshakes);
+            self.shaken_by_servers[0] += full;
+            self.shaken_by_servers[1] += resumed;
+        }
     }
+}
+
+/// Handshakes with new keys and resumed ones.
+fn counts(handshakes: &HandshakeCounters) -> [u64; 2] {
+    [handshakes.full.get(), handshakes.resumed.get()]
 }
 
 impl<'a> World<'a> {
@@ -415,6 +428,12 @@ impl<'a> World<'a> {
             assert_eq!(server.sessions(), 0, "a place was not given back");
             let counters = server.counters(0);
             assert_eq!(counters.opened.get(), counters.closed.get());
+            let shaken: u64 = counts(&counters.tls_handshakes).iter().sum();
+            let expected = match self.worker.kernel.dialect.reaches_servers() {
+                true => counters.opened.get(),
+                false => 0,
+            };
+            assert_eq!(shaken, expected, "handshakes with a server are not counted");
         }
         assert_eq!(self.shared.workers()[0].counters.stale_completions.get(), 0);
     }

@@ -135,7 +135,7 @@ impl<K: Kernel> Worker<K> {
                 false
             }
             Verdict::NotTls(what) => {
-                self.refuse(slot, what.refusal(), Refusal::from(what));
+                self.refuse(slot, what.refusal(), Refusal::NotTls(what));
                 false
             }
         }

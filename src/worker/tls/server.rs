@@ -34,6 +34,20 @@ impl<K: Kernel> Worker<K> {
         self.flush_channel(slot, SERVER);
     }
 
+    /// A server's handshake is done: it can be sent to.
+    pub(super) fn server_shook_hands(&mut self, slot: u32, leg: usize) {
+        let session = &self.sessions[slot];
+        let channel = session.channel(leg);
+        if let Some((channel, member)) = channel.zip(session.leg(leg).member) {
+            let counters = session.route.server_counters(member);
+            counters.tls_handshakes.count(channel.tls.is_resumed());
+        }
+        match session.mysql {
+            Some(_) => self.server_is_on_tls(slot, leg),
+            None => self.connected(slot),
+        }
+    }
+
     /// The server's certificate does not do, or the like. The operator learns what it is.
     pub(super) fn server_tls_failed(&mut self, slot: u32, leg: usize, failure: &Failure) {
         let session = &self.sessions[slot];

@@ -180,14 +180,12 @@ impl<K: Kernel> Worker<K> {
         let is_done = !channel.tls.is_handshaking();
         let is_over = channel.tls.peer_has_closed();
         let is_new = is_done && session.handshake(leg) == Handshake::Running;
-        let is_mysql = session.mysql.is_some();
         if is_new {
             self.set_handshake(slot, leg, Handshake::Done);
         }
         match leg {
             CLIENT if is_new => self.client_shook_hands(slot),
-            _ if is_new && is_mysql => self.server_is_on_tls(slot, leg),
-            _ if is_new => self.connected(slot),
+            _ if is_new => self.server_shook_hands(slot, leg),
             _ => {}
         }
         if has_output || is_new {
