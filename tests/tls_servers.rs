@@ -284,7 +284,12 @@ fn a_server_that_wants_a_certificate_gets_one() {
         .verify(&authority, SITE)
         .pool_tls(&certificate)
         .pool_tls(&key);
-    is_served(&Balancer::start(&config));
+    let balancer = Balancer::start(&config);
+    is_served(&balancer);
+    let status: serde_json::Value = serde_json::from_str(&balancer.admin("/api/status")).unwrap();
+    let shown = &status["pools"][0]["certificates"][0];
+    assert_eq!(shown["file"], ours.certificate_file.to_str().unwrap());
+    assert!(shown["not_after"].is_string(), "{shown}");
 }
 
 #[test]

@@ -97,6 +97,7 @@ struct PoolStatus {
     algorithm: &'static str,
     checked: bool,
     unauthenticated_sessions: Option<u32>,
+    certificates: Vec<CertificateStatus>,
     servers: Vec<ServerStatus>,
 }
 
@@ -221,7 +222,7 @@ fn lifecycle(lifecycle: Lifecycle) -> &'static str {
 fn listeners(registry: &Registry) -> Vec<ListenerStatus> {
     let open = registry.snapshot.listeners.iter();
     let open = open.map(|route| ListenerStatus {
-        certificates: certificates(registry, &route.listener),
+        certificates: certificates(registry, &Owner::Listener(route.listener.name.to_string())),
         ..ListenerStatus::new(&route.listener, Some(route))
     });
     let retired = registry.retired_listeners.iter();
@@ -229,11 +230,10 @@ fn listeners(registry: &Registry) -> Vec<ListenerStatus> {
         .collect()
 }
 
-/// Those that the listener's clients are shown.
-fn certificates(registry: &Registry, listener: &Listener) -> Vec<CertificateStatus> {
+/// Those that a listener shows to clients, or a pool to servers.
+fn certificates(registry: &Registry, owner: &Owner) -> Vec<CertificateStatus> {
     let all = registry.tls.certificates().iter();
-    let shown =
-        all.filter(|one| matches!(one.owner(), Owner::Listener(name) if **name == *listener.name));
+    let shown = all.filter(|one| one.owner() == owner);
     let status = |one: &Watched| CertificateStatus {
         file: one.path().display().to_string(),
         subject: one.certificate().subject().to_owned(),
@@ -347,6 +347,7 @@ fn pools(registry: &Registry, now_ms: u64) -> Vec<PoolStatus> {
             algorithm: pool.settings().algorithm.name(),
             checked: configured.is_some_and(|configured| configured.health_check.is_some()),
             unauthenticated_sessions: unauthenticated(registry, pool),
+            certificates: certificates(registry, &Owner::Pool(pool.name().to_string())),
             servers: servers
                 .map(|member| ServerStatus::of_member(registry, member, now_ms))
                 .collect(),
@@ -371,6 +372,7 @@ impl PoolStatus {
             algorithm: "removed",
             checked: false,
             unauthenticated_sessions: None,
+            certificates: Vec::new(),
             servers: Vec::new(),
         }
     }
@@ -537,7 +539,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::{documented, testing};
+    use super::super::{LoadedTls, documented, testing};
     use super::*;
 
     /// What is counted by label: an object of which every field is one.
@@ -591,6 +593,25 @@ mod tests {
         }
         let documented: BTreeSet<_> = documented::names("Status fields").into_iter().collect();
         assert_eq!(found, documented);
+    }
+
+    #[test]
+    fn certificates_stand_with_the_listener_or_the_pool_that_shows_them() {
+        let registry = testing::busy_registry();
+        for (owner, expected) in [
+            (Owner::Listener("front".into()), [1, 0]),
+            (Owner::Pool("web".into()), [0, 1]),
+            (Owner::Pool("front".into()), [0, 0]),
+        ] {
+            registry.borrow_mut().tls = LoadedTls::showing([owner], "/etc/ringway/one.pem");
+            let status = Status::new(&registry.borrow(), &Host::new(), Vec::new());
+            let of_listener = &status.listeners[0].certificates;
+            let of_pool = &status.pools[0].certificates;
+            assert_eq!([of_listener.len(), of_pool.len()], expected);
+            for one in of_listener.iter().chain(of_pool) {
+                assert_eq!(one.file, "/etc/ringway/one.pem");
+            }
+        }
     }
 
     #[test]

@@ -133,9 +133,9 @@ function endings(listener) {
   return named(count(total), top);
 }
 
-// How long the first of a listener's certificates lives on, and which there are.
-function certificates(listener) {
-  const all = [...listener.certificates].sort((a, b) => a.not_after.localeCompare(b.not_after));
+// How long the first of a listener's or a pool's certificates lives on, and which there are.
+function certificates(owner) {
+  const all = [...owner.certificates].sort((a, b) => a.not_after.localeCompare(b.not_after));
   if (!all.length) return '–';
   const left = (Date.parse(all[0].not_after) - Date.now()) / 1000;
   const each = all.map((c) => `${c.file}: ${c.subject}, ${c.algorithm}, until ${c.not_after}`);
@@ -246,7 +246,8 @@ function showPool(pool, seconds) {
     return rate(server.sessions.opened, then && then.sessions.opened, seconds);
   };
   const up = pool.servers.filter((server) => server.state === 'up' || server.state === 'full').length;
-  const summary = el('span', { class: 'muted' }, `${up} of ${pool.servers.length} up, ${pool.algorithm.replace('_', ' ')}`);
+  const summary = el('span', { class: 'muted' }, `${up} of ${pool.servers.length} up, ${pool.algorithm.replace('_', ' ')}`,
+    ...(pool.certificates.length ? [', certificate: ', certificates(pool)] : []));
   const columns = [
     { head: 'Server', text: true, cell: (s) => named(s.name, s.address) },
     { head: 'State', text: true, cell: (s) => pill(s.state) },
