@@ -16,12 +16,12 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error as TlsError, SignatureAlgorithm, SignatureScheme};
 use thiserror::Error;
-use x509_cert::Certificate as X509;
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{self, Decode, SliceReader, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::time::Time;
+use x509_cert::{Certificate as X509, TbsCertificate};
 
 use crate::limits::SUBJECT_BYTES_MAX;
 use crate::tls::names::{Names, Pattern};
@@ -206,27 +206,27 @@ impl Certificate {
             number,
             what,
         };
-        let mut read = Vec::new();
-        for (index, der) in pair.cert.iter().enumerate() {
+        let mut chain = pair.cert.iter().enumerate().map(|(index, der)| {
             let number = index.saturating_add(1);
-            read.push(X509::from_der(der).map_err(|error| bad(number, error.to_string()))?);
-        }
-        let first = read.first().ok_or_else(|| missing(path, "certificate"))?;
-        let first = first.tbs_certificate();
-        let validity = first.validity();
-        let ends = read.iter().map(|one| {
-            let one = one.tbs_certificate();
-            (unix_time(one.validity().not_after), one.subject())
+            X509::from_der(der).map_err(|error| bad(number, error.to_string()))
         });
-        let (not_after, ends_with) = ends
-            .min_by_key(|(not_after, _)| not_after.as_secs())
-            .ok_or_else(|| missing(path, "certificate"))?;
+        let own = chain.next().ok_or_else(|| missing(path, "certificate"))??;
+        let issuers = chain.collect::<Result<Vec<_>, _>>()?;
+        let own = own.tbs_certificate();
+        let not_after = |one: &TbsCertificate| unix_time(one.validity().not_after);
+        let issuers = issuers.iter().map(X509::tbs_certificate);
+        let first_to_end = issuers.fold(own, |first, one| {
+            match not_after(one).as_secs() < not_after(first).as_secs() {
+                true => one,
+                false => first,
+            }
+        });
         Ok(Self {
-            names: names_of(first).map_err(|error| bad(1, error.to_string()))?,
-            subject: printable(&first.subject().to_string()),
-            not_before: unix_time(validity.not_before),
-            not_after,
-            ends_with: printable(&ends_with.to_string()),
+            names: names_of(own).map_err(|error| bad(1, error.to_string()))?,
+            subject: printable(&own.subject().to_string()),
+            not_before: unix_time(own.validity().not_before),
+            not_after: not_after(first_to_end),
+            ends_with: printable(&first_to_end.subject().to_string()),
             key: Arc::new(pair),
         })
     }
@@ -535,7 +535,7 @@ pub fn is_key_alone(bytes: &[u8]) -> bool {
 
 /// The host names of a certificate: those of its extension, or its common name when it has none.
 /// What is there and no host name (an address, say) is passed over.
-fn names_of(certificate: &x509_cert::TbsCertificate) -> Result<Vec<Pattern>, der::Error> {
+fn names_of(certificate: &TbsCertificate) -> Result<Vec<Pattern>, der::Error> {
     let alternatives = certificate.get_extension::<SubjectAltName>()?;
     let texts: Vec<String> = match alternatives {
         Some((_, SubjectAltName(names))) => names
