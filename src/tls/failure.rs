@@ -1,6 +1,7 @@
 //! Why a connection with TLS fails, in words for those who run ringway: what rustls calls things is
 //! for those who know rustls.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
@@ -12,9 +13,9 @@ const TOO_OLD: &str = "knows only versions of TLS older than 1.2";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The peer said so.
-    Alert(String),
+    Alert(Cow<'static, str>),
     /// The peer's certificate does not do.
-    Certificate(String),
+    Certificate(Cow<'static, str>),
     /// A certificate was asked for and not shown.
     CertificateMissing,
     /// A record that was changed on its way, or made with other keys.
@@ -22,13 +23,13 @@ pub enum Failure {
     /// So much was sent under one key that it must not be used any more.
     KeysUsedUp,
     /// The peer broke the protocol.
-    Misbehaved(String),
+    Misbehaved(Cow<'static, str>),
     /// The peer speaks TLS, but shares no version, cipher suite or the like with this side.
-    NothingInCommon(String),
+    NothingInCommon(Cow<'static, str>),
     /// What the peer sent is not TLS at all.
     NotTls,
     /// This side's fault.
-    Ours(String),
+    Ours(Cow<'static, str>),
     /// A handshake message, or its pieces, longer than anyone needs.
     TooLong,
 }
@@ -102,14 +103,14 @@ impl From<Error> for Failure {
             | Error::PeerMisbehaved(_)
             | Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
-            | Error::PeerSentOversizedRecord) => Self::Misbehaved(error.to_string()),
-            error => Self::Ours(error.to_string()),
+            | Error::PeerSentOversizedRecord) => Self::Misbehaved(error.to_string().into()),
+            error => Self::Ours(error.to_string().into()),
         }
     }
 }
 
 /// What an alert is called in RFC 8446 (section 6), and what it means.
-fn alerted(alert: AlertDescription) -> String {
+fn alerted(alert: AlertDescription) -> Cow<'static, str> {
     let words = match alert {
         AlertDescription::AccessDenied => "access_denied: it lets nobody in with this certificate",
         AlertDescription::BadCertificate => "bad_certificate: it does not accept the certificate",
@@ -145,14 +146,14 @@ fn alerted(alert: AlertDescription) -> String {
             "unsupported_certificate: it knows no certificates of this kind"
         }
         AlertDescription::UserCanceled => "user_canceled: it was told to stop",
-        other => return format!("number {}", u8::from(other)),
+        other => return format!("number {}", u8::from(other)).into(),
     };
     words.into()
 }
 
 /// Why a certificate does not do. What rustls has no name for it hands on wrapped up, and what it has
 /// only a name for it writes as that.
-fn unacceptable(why: &CertificateError) -> String {
+fn unacceptable(why: &CertificateError) -> Cow<'static, str> {
     let words = match why {
         CertificateError::ApplicationVerificationFailure => "it was refused",
         CertificateError::BadEncoding => "it is damaged",
@@ -172,16 +173,16 @@ fn unacceptable(why: &CertificateError) -> String {
         CertificateError::Other(wrapped) => match wrapped.to_string().as_str() {
             // What `openssl req -x509` makes is marked as one.
             "CaUsedAsEndEntity" => "it is an authority's (CA:TRUE), for signing others",
-            other => return format!("it cannot be used ({other})"),
+            other => return format!("it cannot be used ({other})").into(),
         },
         // These say when, or for whom.
-        why => return why.to_string(),
+        why => return why.to_string().into(),
     };
     words.into()
 }
 
 /// What the peer does or does not, in words.
-fn incompatible(why: &PeerIncompatible) -> String {
+fn incompatible(why: &PeerIncompatible) -> Cow<'static, str> {
     let words = match why {
         // Signature algorithms came with TLS 1.2, and its clients all name theirs.
         PeerIncompatible::SignatureAlgorithmsExtensionRequired
@@ -207,7 +208,7 @@ fn incompatible(why: &PeerIncompatible) -> String {
         PeerIncompatible::ExtendedMasterSecretExtensionRequired => {
             "does not know the extended master secret (RFC 7627)"
         }
-        other => return format!("does not fit ({other:?})"),
+        other => return format!("does not fit ({other:?})").into(),
     };
     words.into()
 }
@@ -252,6 +253,25 @@ mod tests {
             ),
         ] {
             assert_eq!(told(error), words);
+        }
+    }
+
+    #[test]
+    fn what_peers_cause_most_often_costs_no_allocation() {
+        let failures = [
+            Failure::too_old(),
+            Error::AlertReceived(AlertDescription::UnknownCA).into(),
+            Error::InvalidCertificate(CertificateError::UnknownIssuer).into(),
+            Error::NoApplicationProtocol.into(),
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon).into(),
+        ];
+        for failure in failures {
+            let (Failure::Alert(why) | Failure::Certificate(why) | Failure::NothingInCommon(why)) =
+                &failure
+            else {
+                panic!("another failure: {failure:?}");
+            };
+            assert!(matches!(why, Cow::Borrowed(_)), "{failure:?}");
         }
     }
 }

@@ -99,7 +99,7 @@ impl PoolPolicy {
         let slot = slot.and_then(|slot| self.configs.get(slot));
         let (Some(slot), Some(name)) = (slot, self.names.get(member)) else {
             let what = format!("thread {thread} knows no member {member}");
-            return Err(Failure::Ours(what));
+            return Err(Failure::Ours(what.into()));
         };
         let config = slot.get_or_init(|| {
             let mut config = self.options.clone();
@@ -121,7 +121,7 @@ impl PoolPolicy {
         can_speak: impl Fn(&[u8]) -> bool,
     ) -> Result<Session, Failure> {
         let Some(name) = self.names.get(member) else {
-            return Err(Failure::Ours(format!("there is no member {member}")));
+            return Err(Failure::Ours(format!("there is no member {member}").into()));
         };
         let mut alpn = self.checking.alpn_protocols.clone();
         alpn.retain(|protocol| can_speak(protocol));

@@ -577,7 +577,7 @@ fn respond<Data>(
             output.resize(start.saturating_add(size.required_size), 0);
             match message.encode(output.get_mut(start..).unwrap_or_default()) {
                 Ok(_) => Ok(Step::Done),
-                Err(error) => Err(Failure::Ours(error.to_string())),
+                Err(error) => Err(Failure::Ours(error.to_string().into())),
             }
         }
         (ConnectionState::TransmitTlsData(transmit), _) => {
@@ -602,7 +602,7 @@ fn respond<Data>(
             output.resize(start.saturating_add(required), 0);
             match traffic.queue_close_notify(output.get_mut(start..).unwrap_or_default()) {
                 Ok(count) => Ok(Step::Wrote(count)),
-                Err(error) => Err(Failure::Ours(error.to_string())),
+                Err(error) => Err(Failure::Ours(error.to_string().into())),
             }
         }
         (ConnectionState::ReadEarlyData(_), _) => {

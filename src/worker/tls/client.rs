@@ -8,70 +8,72 @@ use super::super::kernel::{Chunk, Kernel};
 use super::super::session::{CLIENT, Chunks, Sink, Stage};
 use super::{ALERT_BYTES_MAX, Handshake};
 use crate::telemetry::{HandshakeFailure, Reason, TlsAgreement, Who};
-use crate::tls::client_hello::{Hello, NotTls, ServerName, Verdict, alert, fatal_alert};
+use crate::tls::client_hello::{Hello, Malformed, NotTls, ServerName, Verdict, alert, fatal_alert};
 use crate::tls::policy::ListenerMode;
 use crate::tls::session::{Agreement, Failure};
 
-/// Why there will be no TLS with a client: what is counted, how its session ends, and what the log
-/// says.
-struct Refusal {
-    failure: HandshakeFailure,
-    reason: Reason,
-    error: String,
-}
-
-impl Refusal {
+/// Why there will be no TLS with a client.
+#[derive(Clone, Copy)]
+enum Refusal<'a> {
     /// The client went away.
-    fn cut_off(reason: Reason) -> Self {
-        Self {
-            failure: HandshakeFailure::CutOff,
-            reason,
-            error: "the client broke off in its handshake".into(),
-        }
-    }
-
+    CutOff(Reason),
+    /// TLS with it has failed.
+    Failed(&'a Failure),
+    /// Its first message cannot be read.
+    Malformed(Malformed),
+    /// It speaks something else.
+    NotTls(NotTls),
     /// Its time is up.
-    fn timeout() -> Self {
-        Self {
-            failure: HandshakeFailure::Timeout,
-            reason: Reason::TlsHandshakeTimeout,
-            error: "the client had not finished its handshake within handshake_timeout".into(),
-        }
-    }
+    TimedOut,
 }
 
-impl From<&Failure> for Refusal {
-    fn from(failure: &Failure) -> Self {
-        let error = failure.with("client");
-        let failure = match failure {
-            Failure::Alert(_) => HandshakeFailure::Alert,
-            Failure::Certificate(_) => HandshakeFailure::Certificate,
-            Failure::CertificateMissing => HandshakeFailure::CertificateMissing,
-            Failure::Decrypt => HandshakeFailure::Decrypt,
-            Failure::KeysUsedUp | Failure::Ours(_) => HandshakeFailure::Internal,
-            Failure::Misbehaved(_) => HandshakeFailure::Misbehaved,
-            Failure::NothingInCommon(_) => HandshakeFailure::NothingInCommon,
-            Failure::NotTls => HandshakeFailure::NotTls,
-            Failure::TooLong => HandshakeFailure::TooLong,
-        };
-        Self {
-            failure,
-            reason: Reason::TlsHandshake,
-            error,
+impl Refusal<'_> {
+    /// What is counted.
+    fn failure(self) -> HandshakeFailure {
+        match self {
+            Self::CutOff(_) => HandshakeFailure::CutOff,
+            Self::Malformed(_) => HandshakeFailure::Misbehaved,
+            Self::NotTls(_) => HandshakeFailure::NotTls,
+            Self::TimedOut => HandshakeFailure::Timeout,
+            Self::Failed(failure) => match failure {
+                Failure::Alert(_) => HandshakeFailure::Alert,
+                Failure::Certificate(_) => HandshakeFailure::Certificate,
+                Failure::CertificateMissing => HandshakeFailure::CertificateMissing,
+                Failure::Decrypt => HandshakeFailure::Decrypt,
+                Failure::KeysUsedUp | Failure::Ours(_) => HandshakeFailure::Internal,
+                Failure::Misbehaved(_) => HandshakeFailure::Misbehaved,
+                Failure::NothingInCommon(_) => HandshakeFailure::NothingInCommon,
+                Failure::NotTls => HandshakeFailure::NotTls,
+                Failure::TooLong => HandshakeFailure::TooLong,
+            },
         }
     }
-}
 
-impl From<NotTls> for Refusal {
-    fn from(what: NotTls) -> Self {
-        let error = match what.spoken() {
-            Some(protocol) => format!("the client does not speak TLS but {protocol}"),
-            None => Failure::NotTls.with("client"),
-        };
-        Self {
-            failure: HandshakeFailure::NotTls,
-            reason: Reason::NotTls,
-            error,
+    /// Why the session ends.
+    fn reason(self) -> Reason {
+        match self {
+            Self::CutOff(reason) => reason,
+            Self::Failed(_) | Self::Malformed(_) => Reason::TlsHandshake,
+            Self::NotTls(_) => Reason::NotTls,
+            Self::TimedOut => Reason::TlsHandshakeTimeout,
+        }
+    }
+
+    /// What the log says.
+    fn in_words(self) -> String {
+        match self {
+            Self::CutOff(_) => "the client broke off in its handshake".into(),
+            Self::Failed(failure) => failure.with("client"),
+            Self::Malformed(broken) => {
+                Failure::Misbehaved(broken.to_string().into()).with("client")
+            }
+            Self::NotTls(what) => match what.spoken() {
+                Some(protocol) => format!("the client does not speak TLS but {protocol}"),
+                None => Failure::NotTls.with("client"),
+            },
+            Self::TimedOut => {
+                "the client had not finished its handshake within handshake_timeout".into()
+            }
         }
     }
 }
@@ -124,14 +126,13 @@ impl<K: Kernel> Worker<K> {
                     self.pass_through(slot, &hello);
                 } else if !hello.offers_tls12() {
                     let words = fatal_alert(alert::PROTOCOL_VERSION);
-                    self.refuse(slot, &words, Refusal::from(&Failure::too_old()));
+                    self.refuse(slot, &words, Refusal::Failed(&Failure::too_old()));
                     return false;
                 }
                 true
             }
             Verdict::Malformed(broken) => {
-                let failure = Failure::Misbehaved(broken.to_string());
-                self.refuse(slot, &broken.alert(), Refusal::from(&failure));
+                self.refuse(slot, &broken.alert(), Refusal::Malformed(broken));
                 false
             }
             Verdict::NotTls(what) => {
@@ -157,11 +158,8 @@ impl<K: Kernel> Worker<K> {
         let Some(agreement) = agreement else {
             return;
         };
-        let tls = &session.route.counters().tls;
-        match agreement.resumed {
-            true => tls.resumed.add(1),
-            false => tls.full.add(1),
-        }
+        let handshakes = &session.route.counters().tls.handshakes;
+        handshakes.count(agreement.resumed);
         if self.access_log {
             self.keep_agreement(slot, &agreement);
         }
@@ -211,12 +209,12 @@ impl<K: Kernel> Worker<K> {
     pub(super) fn client_handshake_failed(&mut self, slot: u32, failure: &Failure) {
         let mut alert = [0; ALERT_BYTES_MAX];
         let len = self.take_alert(slot, CLIENT, &mut alert);
-        self.refuse(slot, &alert[..len], Refusal::from(failure));
+        self.refuse(slot, &alert[..len], Refusal::Failed(failure));
     }
 
     /// Tells a client why it is not served, and waits a moment for it to take that in: a close with
     /// bytes unread would take the words back.
-    fn refuse(&mut self, slot: u32, words: &[u8], refusal: Refusal) {
+    fn refuse(&mut self, slot: u32, words: &[u8], refusal: Refusal<'_>) {
         let now_ms = self.now_ms();
         let (who, reason) = self.fail_handshake(slot, refusal);
         let session = &mut self.sessions[slot];
@@ -244,7 +242,7 @@ impl<K: Kernel> Worker<K> {
 
     /// The client went away in its handshake, or when it was told that there will be none.
     pub(super) fn client_handshake_lost(&mut self, slot: u32, reason: Reason) {
-        let (who, reason) = self.fail_handshake(slot, Refusal::cut_off(reason));
+        let (who, reason) = self.fail_handshake(slot, Refusal::CutOff(reason));
         match self.sessions[slot].mysql {
             Some(_) => self.client_lost(slot, reason),
             None => self.end(slot, who, reason),
@@ -253,28 +251,24 @@ impl<K: Kernel> Worker<K> {
 
     /// The client's time for its handshake is up, or for what it was told instead.
     pub(in crate::worker) fn handshake_expired(&mut self, slot: u32) {
-        let (who, reason) = self.fail_handshake(slot, Refusal::timeout());
+        let (who, reason) = self.fail_handshake(slot, Refusal::TimedOut);
         self.end(slot, who, reason);
     }
 
     /// There will be no TLS with the client: counts it, the first time. Returns how the session ends
     /// for that, as it was said then.
-    fn fail_handshake(&mut self, slot: u32, refusal: Refusal) -> (Who, Reason) {
+    fn fail_handshake(&mut self, slot: u32, refusal: Refusal<'_>) -> (Who, Reason) {
         let session = &self.sessions[slot];
         if let Handshake::Failed(who, reason) = session.handshake(CLIENT) {
             return (who, reason);
         }
-        let Refusal {
-            failure,
-            reason,
-            error,
-        } = refusal;
+        let (failure, reason) = (refusal.failure(), refusal.reason());
         let who = match failure {
             HandshakeFailure::Internal => Who::Ringway,
             _ => Who::Client,
         };
         session.route.counters().tls.failures(failure).add(1);
-        self.keep_error(slot, error);
+        self.keep_error(slot, || refusal.in_words());
         self.set_handshake(slot, CLIENT, Handshake::Failed(who, reason));
         self.discard_inbound(slot, CLIENT);
         (who, reason)

@@ -229,12 +229,13 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Keeps for the log why TLS failed. The first failure is the cause of any other.
-    fn keep_error(&mut self, slot: u32, error: String) {
+    /// Keeps for the log why TLS failed. The first failure is the cause of any other. Nobody looks for
+    /// words where there is no log: failing costs a client little, and it can do so often.
+    fn keep_error(&mut self, slot: u32, in_words: impl FnOnce() -> String) {
         if self.access_log
             && let Some(encryption) = &mut self.sessions[slot].encryption
         {
-            encryption.error.get_or_insert_with(|| error.into());
+            encryption.error.get_or_insert_with(|| in_words().into());
         }
     }
 

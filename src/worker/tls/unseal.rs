@@ -235,7 +235,7 @@ impl<K: Kernel> Worker<K> {
             };
         }
         let peer = if leg == CLIENT { "client" } else { "server" };
-        self.keep_error(slot, failure.with(peer));
+        self.keep_error(slot, || failure.with(peer));
         self.flush_channel(slot, leg);
         self.cancel_receive(slot, leg);
         self.receive_failed(slot, leg, Reason::TlsBroken);
