@@ -7,6 +7,7 @@
 //! that is idle.
 
 mod client;
+mod queue;
 mod seal;
 mod server;
 mod turns;

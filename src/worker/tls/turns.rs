@@ -6,15 +6,16 @@
 //! MySQL port it begins when a client asks for TLS in its login, so there it is the session that
 //! waits, and clients without TLS do not.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::event_loop::Worker;
 use super::super::kernel::Kernel;
 use super::super::route::LocalRoute;
 use super::super::session::CLIENT;
+use super::super::slab::Sessions;
 use super::super::token::{Op, Token};
 use super::Handshake;
+use super::queue::Queue;
 use crate::limits::LIMIT_NOTICE_INTERVAL;
 use crate::telemetry::Notice;
 
@@ -27,8 +28,8 @@ pub(in crate::worker) struct Handshakes {
     ended: bool,
     /// Whether a listener waits for that, to accept.
     is_awaited: bool,
-    /// The sessions that do, in order, each once.
-    waiting: VecDeque<Token>,
+    /// The sessions that do.
+    waiting: Queue,
     /// When it may be told again that there are too many.
     next_notice_ms: u64,
 }
@@ -36,8 +37,7 @@ pub(in crate::worker) struct Handshakes {
 impl<K: Kernel> Worker<K> {
     /// Whether as many clients are in their handshakes as may be.
     fn are_handshakes_full(&self, route: &LocalRoute) -> bool {
-        let tls = route.tls.as_ref();
-        tls.is_some_and(|tls| self.handshakes.running >= tls.handshakes_max)
+        self.handshakes.running >= handshakes_max(route)
     }
 
     /// Whether nobody is to be accepted because of that.
@@ -72,18 +72,21 @@ impl<K: Kernel> Worker<K> {
                 self.handshakes.running -= 1;
                 self.handshakes.ended = true;
             }
+            // Its turn has come, for which it was taken out.
+            Handshake::Waiting if to == Handshake::Running => {}
             Handshake::Waiting => {
                 let sessions = &self.sessions;
                 let waiting = &mut self.handshakes.waiting;
-                waiting.retain(|&token| sessions.slot_of(token) != Some(slot));
+                waiting.leave(|client| waiting_slot(sessions, client).is_some());
             }
             _ => {}
         }
         match to {
             Handshake::Running => self.handshakes.running += 1,
             Handshake::Waiting => {
-                let token = self.sessions.token(Op::Receive, CLIENT, slot);
-                self.handshakes.waiting.push_back(token);
+                let client = self.sessions.token(Op::Receive, CLIENT, slot);
+                let limit = handshakes_max(&self.sessions[slot].route);
+                self.handshakes.waiting.join(client, limit);
                 self.notice_handshakes(slot);
             }
             _ => {}
@@ -100,14 +103,7 @@ impl<K: Kernel> Worker<K> {
     /// Lets those in who waited for handshakes to end, if some have.
     pub(in crate::worker) fn admit_handshakes(&mut self) {
         while std::mem::take(&mut self.handshakes.ended) {
-            for token in std::mem::take(&mut self.handshakes.waiting) {
-                let Some(slot) = self.sessions.slot_of(token) else {
-                    continue;
-                };
-                if self.are_handshakes_full(&self.sessions[slot].route) {
-                    self.handshakes.waiting.push_back(token);
-                    continue;
-                }
+            while let Some(slot) = self.next_waiting() {
                 self.set_handshake(slot, CLIENT, Handshake::Running);
                 self.go_on_reading(slot, CLIENT);
                 self.settle_parts(slot);
@@ -116,6 +112,14 @@ impl<K: Kernel> Worker<K> {
                 self.serve_waiting();
             }
         }
+    }
+
+    /// Whose turn it is, if somebody waits and may go on.
+    fn next_waiting(&mut self) -> Option<u32> {
+        let (sessions, handshakes) = (&self.sessions, &mut self.handshakes);
+        let is_here = |client| waiting_slot(sessions, client).is_some();
+        let client = handshakes.waiting.next(handshakes.running, is_here)?;
+        waiting_slot(sessions, client)
     }
 
     /// Each notice wakes the control thread, and at the limit every client would be a reason.
@@ -129,4 +133,16 @@ impl<K: Kernel> Worker<K> {
                 .push(Notice::HandshakesReached { listener });
         }
     }
+}
+
+/// How many clients may be in their handshakes for another one to begin.
+fn handshakes_max(route: &LocalRoute) -> u32 {
+    let tls = route.tls.as_ref();
+    tls.map_or(u32::MAX, |tls| tls.handshakes_max)
+}
+
+/// The slot of a session, if it is still there and waits.
+fn waiting_slot(sessions: &Sessions, client: Token) -> Option<u32> {
+    let slot = sessions.slot_of(client)?;
+    (sessions[slot].handshake(CLIENT) == Handshake::Waiting).then_some(slot)
 }
