@@ -387,6 +387,11 @@ impl Session {
         self.common().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The application protocol that the two sides agreed on, if they have.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.common().alpn_protocol()
+    }
+
     /// What the two sides agreed on, once the handshake is done. The name that a client asked for
     /// is in its [`Hello`](crate::tls::client_hello::Hello).
     pub fn agreement(&self) -> Option<Agreement> {
@@ -401,7 +406,7 @@ impl Session {
         Some(Agreement {
             version,
             cipher_suite: ciphers::name(common.negotiated_cipher_suite()?.suite()),
-            alpn: common.alpn_protocol().map(<[u8]>::to_vec),
+            alpn: self.alpn().map(<[u8]>::to_vec),
             resumed: self.is_resumed(),
             peer_subject: common
                 .peer_certificates()

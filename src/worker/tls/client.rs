@@ -151,27 +151,27 @@ impl<K: Kernel> Worker<K> {
 
     /// The client's handshake is done.
     pub(super) fn client_shook_hands(&mut self, slot: u32) {
-        let session = &mut self.sessions[slot];
-        let agreement = session
-            .channel(CLIENT)
-            .and_then(|channel| channel.tls.agreement());
-        let Some(agreement) = agreement else {
+        let session = &self.sessions[slot];
+        let Some(channel) = session.channel(CLIENT) else {
             return;
         };
         let handshakes = &session.route.counters().tls.handshakes;
-        handshakes.count(agreement.resumed);
-        if self.access_log {
-            self.keep_agreement(slot, &agreement);
+        handshakes.count(channel.tls.is_resumed());
+        let alpn = channel.tls.alpn().map(<[u8]>::to_vec);
+        if self.access_log
+            && let Some(agreement) = channel.tls.agreement()
+        {
+            self.keep_agreement(slot, agreement);
         }
         if self.sessions[slot].mysql.is_some() {
             self.client_is_on_tls(slot);
         } else {
-            self.choose_pool(slot, agreement.alpn.as_slice());
+            self.choose_pool(slot, alpn.as_slice());
             self.look_for_server(slot);
         }
     }
 
-    fn keep_agreement(&mut self, slot: u32, agreement: &Agreement) {
+    fn keep_agreement(&mut self, slot: u32, agreement: Agreement) {
         if let Some(encryption) = &mut self.sessions[slot].encryption {
             let alpn = agreement.alpn.as_deref().map(String::from_utf8_lossy);
             encryption.agreed = Some(Box::new(TlsAgreement {
@@ -179,7 +179,7 @@ impl<K: Kernel> Worker<K> {
                 cipher_suite: agreement.cipher_suite,
                 alpn: alpn.map(std::borrow::Cow::into_owned),
                 resumed: agreement.resumed,
-                subject: agreement.peer_subject.clone(),
+                subject: agreement.peer_subject,
             }));
         }
     }
