@@ -2,22 +2,19 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::balancer::Balancer;
 use super::config::Config;
-use super::janitor;
-use super::ports::Port;
 use super::sql_client::SqlClient;
-use super::wait::until;
+use super::sql_server::{Product, SqlServer, copy, fingerprint};
 
 /// The servers of a pair, and the third of a trio, as `@@server_id` tells them.
 pub(crate) const PRIMARY: &str = "1";
@@ -36,15 +33,23 @@ const CONTENT: &str = "FLUSH PRIVILEGES;
     CREATE USER repl@'%' IDENTIFIED BY 'repl';
     GRANT REPLICATION SLAVE ON *.* TO repl@'%';";
 
-/// A server with a data directory of its own, in which `app` with the password `secret` may do
-/// everything, and a database `shop`.
+static PRODUCT: Product = Product {
+    name: "MariaDB (Debian: mariadb-server-core, mariadb-client-core)",
+    server: || Command::new("mariadbd"),
+    options: &[
+        "--no-defaults",
+        "--user=root",
+        "--innodb-log-file-size=8M",
+        "--innodb-buffer-pool-size=16M",
+        "--innodb-flush-log-at-trx-commit=2",
+    ],
+    client,
+    path: |path| path.display().to_string(),
+};
+
+/// A server in which `app` with the password `secret` may do everything, and a database `shop`.
 #[derive(Debug)]
-pub(crate) struct MariaDb {
-    child: Child,
-    directory: TempDir,
-    port: Port,
-    words: Vec<String>,
-}
+pub(crate) struct MariaDb(SqlServer);
 
 /// A primary, whose `server_id` is 1, and its replica, 2, which is read-only for everybody without
 /// more rights than most have.
@@ -110,46 +115,8 @@ impl MariaDb {
 
     fn spawn(server_id: u32, options: &[&str]) -> Self {
         let directory = TempDir::with_prefix("ringway-test-mariadb-").unwrap();
-        let data = directory.path().join("data");
-        copy(template(), &data);
-        let port = Port::reserve();
-        let socket = directory.path().join("socket");
-        let mut words = vec![
-            "--no-defaults".to_owned(),
-            "--user=root".to_owned(),
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--datadir={}", data.display()),
-            format!("--socket={}", socket.display()),
-            format!("--port={}", port.number()),
-            format!("--server-id={server_id}"),
-            "--innodb-log-file-size=8M".to_owned(),
-            "--innodb-buffer-pool-size=16M".to_owned(),
-            "--innodb-flush-log-at-trx-commit=2".to_owned(),
-            "--max-allowed-packet=64M".to_owned(),
-        ];
-        words.extend(options.iter().map(|option| (*option).to_owned()));
-        let server = Self {
-            child: run_server(&words),
-            directory,
-            port,
-            words,
-        };
-        server.end_with_this_program();
-        server
-    }
-
-    /// For those that the tests of a program share.
-    fn end_with_this_program(&self) {
-        janitor::after_this_program(self.child.id(), self.directory.path());
-    }
-
-    fn wait_until_it_answers(&self) {
-        until("MariaDB answers", || self.run("SELECT 1").status.success());
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.port.v4()
+        copy(template(), &directory.path().join("data"));
+        Self(SqlServer::spawn(&PRODUCT, directory, server_id, options))
     }
 
     /// `app`, connected to it without a balancer between.
@@ -157,61 +124,19 @@ impl MariaDb {
     pub(crate) fn client(&self) -> SqlClient {
         SqlClient::connect(self.address())
     }
+}
 
-    /// Runs statements as its root, past everything; what they print.
-    #[track_caller]
-    pub(crate) fn sql(&self, statements: &str) -> String {
-        let output = self.run(statements);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
+impl Deref for MariaDb {
+    type Target = SqlServer;
 
-    /// Ends it, without a goodbye.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again after [`Self::kill`], as it was.
-    #[track_caller]
-    pub(crate) fn start_again(&mut self) {
-        self.child = run_server(&self.words);
-        self.end_with_this_program();
-        self.wait_until_it_answers();
-    }
-
-    /// Stops it and continues it, as a machine does that is stuck. Once it is stopped, none of its
-    /// threads runs any more.
-    #[track_caller]
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-        if signal == Signal::SIGSTOP {
-            until("every thread has stopped", || self.is_stopped());
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let states = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
-        states.flatten().all(|status| status.contains("State:\tT"))
-    }
-
-    fn run(&self, statements: &str) -> Output {
-        let socket = self.directory.path().join("socket");
-        Command::new("mariadb")
-            .args(["--no-defaults", "-uroot", "--batch", "--skip-column-names"])
-            .arg(format!("--socket={}", socket.display()))
-            .arg("--execute")
-            .arg(statements)
-            .output()
-            .unwrap_or_else(|error| panic!("mariadb (Debian: mariadb-client-core): {error}"))
+    fn deref(&self) -> &SqlServer {
+        &self.0
     }
 }
 
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl DerefMut for MariaDb {
+    fn deref_mut(&mut self) -> &mut SqlServer {
+        &mut self.0
     }
 }
 
@@ -337,16 +262,6 @@ impl Trio {
     }
 }
 
-fn run_server(words: &[String]) -> Child {
-    Command::new("mariadbd")
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("mariadbd (Debian: mariadb-server-core): {error}"))
-}
-
 /// A data directory to be copied, which is a tenth of the work of making one. It is made once for
 /// each version of the server and kept with what cargo has built.
 fn template() -> &'static Path {
@@ -355,13 +270,7 @@ fn template() -> &'static Path {
         let version = Command::new("mariadbd").arg("--version").output();
         let version = version
             .unwrap_or_else(|error| panic!("mariadbd (Debian: mariadb-server-core): {error}"));
-        let name: String =
-            String::from_utf8_lossy(&[&version.stdout[..], CONTENT.as_bytes()].concat())
-                .bytes()
-                .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-                })
-                .to_string();
+        let name = fingerprint(&[&version.stdout[..], CONTENT.as_bytes()].concat());
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-{name}"));
         if !kept.exists() {
             make_template(&kept);
@@ -401,14 +310,10 @@ fn make_template(kept: &Path) {
     let _ = fs::rename(made.path(), kept);
 }
 
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .output()
-        .unwrap();
-    assert!(copied.status.success(), "{copied:?}");
+fn client() -> Command {
+    let mut command = Command::new("mariadb");
+    command.args(["--no-defaults", "--batch", "--skip-column-names"]);
+    command
 }
 
 /// The command line of MariaDB as `app`, with this password, at this address.

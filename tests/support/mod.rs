@@ -29,6 +29,7 @@ mod seccomp;
 mod servers;
 mod service;
 pub(crate) mod sql_client;
+mod sql_server;
 mod tape;
 mod tls;
 mod tools;
@@ -52,9 +53,10 @@ pub(crate) use self::peer::{End, Peer, Server, slow_client, slow_server, small_b
 pub(crate) use self::ports::Port;
 pub(crate) use self::process::Process;
 pub(crate) use self::rogue::{Part, Rogue, RunningRogue, Stop};
-pub(crate) use self::servers::{Servers, SqlServer};
+pub(crate) use self::servers::Servers;
 pub(crate) use self::service::{Service, WebServer};
 pub(crate) use self::sql_client::{Login, SqlClient, SqlError};
+pub(crate) use self::sql_server::SqlServer;
 pub(crate) use self::tape::{Chunks, Tape, receive_tape, send_tape};
 pub(crate) use self::tls::{
     SITE, Sealer, TlsEnd, TlsPeer, resuming, server_config, server_of, showing, tls12, tls12_rsa,

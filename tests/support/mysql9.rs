@@ -5,16 +5,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tempfile::TempDir;
 
 use super::authority::{Authority, Identity};
-use super::janitor;
-use super::ports::Port;
-use super::wait::until;
+use super::sql_server::{Product, SqlServer, copy, fingerprint};
 
 /// What is in every server's data directory from the beginning, one statement a line: a database
 /// `shop`, where `app` with the password `secret` may do everything, and an account to replicate.
@@ -40,14 +39,24 @@ const OPTIONS: [&str; 11] = [
     "--sync-binlog=0",
 ];
 
-/// A server with a data directory of its own.
+/// Of servers that replicate.
+const REPLICATING: [&str; 3] = [
+    "--log-bin=bin",
+    "--gtid-mode=ON",
+    "--enforce-gtid-consistency=ON",
+];
+
+static PRODUCT: Product = Product {
+    name: "MySQL 9",
+    server: || in_root("/usr/sbin/mysqld"),
+    options: &OPTIONS,
+    client,
+    path: inside,
+};
+
+/// A server with a database `shop`, in which `app` with the password `secret` may do everything.
 #[derive(Debug)]
-pub(crate) struct Mysql9 {
-    child: Child,
-    directory: TempDir,
-    port: Port,
-    words: Vec<String>,
-}
+pub(crate) struct Mysql9(SqlServer);
 
 /// A primary, whose `server_id` is 1, and its replica, 2, which follows by GTIDs and is read-only
 /// for `app`.
@@ -124,7 +133,6 @@ impl Mysql9Pair {
 }
 
 impl Mysql9 {
-    /// Starts it, to be killed at the end of this program at the latest.
     fn spawn(server_id: u32, options: &[&str]) -> Self {
         let directory = TempDir::with_prefix_in("ringway-test-mysql9-", root().join("tmp"));
         let directory = directory.unwrap();
@@ -132,65 +140,11 @@ impl Mysql9 {
         copy(template(), &data);
         // Every server gives itself an identity when it has none.
         fs::remove_file(data.join("auto.cnf")).unwrap();
-        let port = Port::reserve();
-        let mut words: Vec<_> = OPTIONS.map(str::to_owned).into();
-        words.extend([
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--datadir={}", inside(&data)),
-            format!("--socket={}", inside(&directory.path().join("socket"))),
-            format!("--pid-file={}", inside(&directory.path().join("pid"))),
-            format!("--log-error={}", inside(&directory.path().join("log"))),
-            format!("--port={}", port.number()),
-            format!("--server-id={server_id}"),
-            "--log-bin=bin".to_owned(),
-            "--gtid-mode=ON".to_owned(),
-            "--enforce-gtid-consistency=ON".to_owned(),
-            "--max-allowed-packet=64M".to_owned(),
-        ]);
-        words.extend(options.iter().map(|option| (*option).to_owned()));
-        let server = Self {
-            child: run_server(&words),
-            directory,
-            port,
-            words,
-        };
-        server.end_with_this_program();
-        server
-    }
-
-    fn end_with_this_program(&self) {
-        janitor::after_this_program(self.child.id(), self.directory.path());
-    }
-
-    fn wait_until_it_answers(&self) {
-        until("MySQL 9 answers", || self.run("SELECT 1").status.success());
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.port.v4()
-    }
-
-    /// Runs statements as its root, past everything; what they print.
-    #[track_caller]
-    pub(crate) fn sql(&self, statements: &str) -> String {
-        let output = self.run(statements);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Ends it, without a goodbye.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again after [`Self::kill`], as it was.
-    #[track_caller]
-    pub(crate) fn start_again(&mut self) {
-        self.child = run_server(&self.words);
-        self.end_with_this_program();
-        self.wait_until_it_answers();
+        let file = |name| inside(&directory.path().join(name));
+        let pid_file = format!("--pid-file={}", file("pid"));
+        let log = format!("--log-error={}", file("log"));
+        let options = [&[&*pid_file, &*log], &REPLICATING[..], options].concat();
+        Self(SqlServer::spawn(&PRODUCT, directory, server_id, &options))
     }
 
     /// Has it know this account by heart, until it is started again.
@@ -209,7 +163,7 @@ impl Mysql9 {
     /// Has it show this certificate to new clients that ask for TLS, and after a restart.
     #[track_caller]
     pub(crate) fn show(&self, identity: &Identity, authority: &Authority) {
-        let data = self.directory.path().join("data");
+        let data = self.directory().join("data");
         let [certificate, key] = identity.files();
         fs::copy(certificate, data.join("server-cert.pem")).unwrap();
         fs::copy(key, data.join("server-key.pem")).unwrap();
@@ -220,31 +174,28 @@ impl Mysql9 {
     /// Puts a copy of a file where programs of the folder find it; the path that they know it by.
     #[track_caller]
     pub(crate) fn place(&self, file: &Path) -> String {
-        let placed = self.directory.path().join(file.file_name().unwrap());
+        let placed = self.directory().join(file.file_name().unwrap());
         fs::copy(file, &placed).unwrap();
         inside(&placed)
     }
 
     /// Where programs of the folder find the public key under which it takes passwords.
     pub(crate) fn public_key(&self) -> String {
-        inside(&self.directory.path().join("data/public_key.pem"))
-    }
-
-    fn run(&self, statements: &str) -> Output {
-        let socket = inside(&self.directory.path().join("socket"));
-        client()
-            .args(["--user=root", &format!("--socket={socket}")])
-            .arg("--execute")
-            .arg(statements)
-            .output()
-            .unwrap()
+        inside(&self.directory().join("data/public_key.pem"))
     }
 }
 
-impl Drop for Mysql9 {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Mysql9 {
+    type Target = SqlServer;
+
+    fn deref(&self) -> &SqlServer {
+        &self.0
+    }
+}
+
+impl DerefMut for Mysql9 {
+    fn deref_mut(&mut self) -> &mut SqlServer {
+        &mut self.0
     }
 }
 
@@ -338,25 +289,14 @@ fn inside(path: &Path) -> String {
     format!("/{}", path.strip_prefix(root()).unwrap().display())
 }
 
-fn run_server(words: &[String]) -> Child {
-    in_root("/usr/sbin/mysqld")
-        .args(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 /// A data directory to be copied. Making one takes seconds, so it is kept in the folder, which has
 /// one version of the server, for each content.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let form = [&OPTIONS[..], &[CONTENT]].concat().concat();
-        let hash = form.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
-        let kept = root().join(format!("var/lib/ringway-test-{hash:x}"));
+        let name = fingerprint(form.as_bytes());
+        let kept = root().join(format!("var/lib/ringway-test-{name}"));
         if !kept.exists() {
             make_template(&kept);
         }
@@ -379,13 +319,4 @@ fn make_template(kept: &Path) {
     assert!(initialized.status.success(), "{initialized:?}");
     // If another program was faster, its template is as good.
     let _ = fs::rename(data, kept);
-}
-
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp")
-        .args(["-a", "--sparse=always"])
-        .args([from, to])
-        .output()
-        .unwrap();
-    assert!(copied.status.success(), "{copied:?}");
 }

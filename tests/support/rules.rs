@@ -7,8 +7,9 @@ use super::balancer::Balancer;
 use super::config::{Config, PasswordFile};
 use super::mariadb::{PRIMARY, REPLICA};
 use super::metrics::Metrics;
-use super::servers::{Servers, SqlServer};
+use super::servers::Servers;
 use super::sql_client::{SqlClient, SqlError, flags, line};
+use super::sql_server::SqlServer;
 use super::wait::{quickly, until};
 
 /// Statements, and what each is for: the primary, the replica, both, or nobody.
@@ -260,7 +261,7 @@ pub(crate) fn a_session_is_killed_by_the_id_that_its_client_knows(servers: &impl
 }
 
 #[track_caller]
-fn wait_for_statement(server: &dyn SqlServer, sql: &str) {
+fn wait_for_statement(server: &SqlServer, sql: &str) {
     let (_, call) = sql.split_once("SELECT ").unwrap();
     until("it runs", || {
         server.sql("SHOW FULL PROCESSLIST").contains(call)

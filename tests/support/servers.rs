@@ -1,21 +1,11 @@
 //! A primary and its replica of either product, for what has to hold with both.
 
-use std::net::SocketAddr;
-
 use super::balancer::Balancer;
 use super::config::Config;
-use super::mariadb::{MariaDb, Pair};
-use super::mysql9::{Mysql9, Mysql9Pair};
+use super::mariadb::Pair;
+use super::mysql9::Mysql9Pair;
 use super::sql_client::{Login, SqlClient};
-
-/// A server of either product.
-pub(crate) trait SqlServer {
-    /// Where it listens.
-    fn address(&self) -> SocketAddr;
-
-    /// Runs statements as its root, past everything; what they print.
-    fn sql(&self, statements: &str) -> String;
-}
+use super::sql_server::SqlServer;
 
 /// What is said differently to servers of one product than to those of the other.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +30,24 @@ pub(crate) trait Servers {
     /// How their product wants to be spoken to.
     const WORDS: Words;
 
-    /// Where writes belong.
-    fn primary(&self) -> &dyn SqlServer;
-
-    /// Follows the primary.
-    fn replica(&self) -> &dyn SqlServer;
+    /// The primary and the replica.
+    fn both(&self) -> [&SqlServer; 2];
 
     /// Waits until the replica has everything that the primary has.
     fn replicate(&self);
 
     /// `app`, which signs as they want it and needs no more to log in.
     fn login(&self) -> Login;
+
+    /// Where writes belong.
+    fn primary(&self) -> &SqlServer {
+        self.both()[0]
+    }
+
+    /// Follows the primary.
+    fn replica(&self) -> &SqlServer {
+        self.both()[1]
+    }
 
     /// A mysql listener before the two.
     fn config(&self) -> Config {
@@ -74,26 +71,6 @@ pub(crate) trait Servers {
     }
 }
 
-impl SqlServer for MariaDb {
-    fn address(&self) -> SocketAddr {
-        self.address()
-    }
-
-    fn sql(&self, statements: &str) -> String {
-        self.sql(statements)
-    }
-}
-
-impl SqlServer for Mysql9 {
-    fn address(&self) -> SocketAddr {
-        self.address()
-    }
-
-    fn sql(&self, statements: &str) -> String {
-        self.sql(statements)
-    }
-}
-
 impl Servers for Pair {
     const WORDS: Words = Words {
         log_everything: "DO 1",
@@ -106,12 +83,8 @@ impl Servers for Pair {
         monitor_right: "REPLICA MONITOR",
     };
 
-    fn primary(&self) -> &dyn SqlServer {
-        &self.primary
-    }
-
-    fn replica(&self) -> &dyn SqlServer {
-        &self.replica
+    fn both(&self) -> [&SqlServer; 2] {
+        [&self.primary, &self.replica]
     }
 
     fn replicate(&self) {
@@ -135,12 +108,8 @@ impl Servers for Mysql9Pair {
         monitor_right: "REPLICATION CLIENT",
     };
 
-    fn primary(&self) -> &dyn SqlServer {
-        &self.primary
-    }
-
-    fn replica(&self) -> &dyn SqlServer {
-        &self.replica
+    fn both(&self) -> [&SqlServer; 2] {
+        [&self.primary, &self.replica]
     }
 
     fn replicate(&self) {
