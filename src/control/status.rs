@@ -470,7 +470,7 @@ impl MonitorStatus {
             writable: match found.writable {
                 Writable::Yes => Some(true),
                 Writable::No => Some(false),
-                Writable::Unseen | Writable::Unknown => None,
+                Writable::Unseen | Writable::Unreached | Writable::Unknown => None,
             },
             lag_seconds: found.lag().map(|lag| lag.as_secs()),
             last_error: found.error,

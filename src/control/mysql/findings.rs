@@ -78,12 +78,15 @@ impl Finding {
             Err(error) => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
                 self.error = Some(error);
-                let is_lost = self.failed_in_a_row >= fall || self.writable == Writable::Unseen;
-                if is_lost {
+                if self.failed_in_a_row >= fall {
                     self.writable = Writable::Unknown;
                     self.replication = None;
+                } else if self.writable == Writable::Unseen {
+                    self.writable = Writable::Unreached;
+                } else {
+                    return false;
                 }
-                is_lost
+                true
             }
         }
     }
@@ -156,6 +159,42 @@ impl Findings {
 /// Whether a replica is read, as metrics and status tell it; `None`: it is no replica.
 pub(in crate::control) fn is_usable(server: &Server) -> Option<bool> {
     (server.role() == Some(Role::Replica)).then(|| !server.is_lagging())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FALL: u32 = 3;
+
+    fn fail(finding: &mut Finding) -> (bool, Writable) {
+        let changes = finding.note(Err("no answer in time".to_owned()), FALL);
+        (changes, finding.writable)
+    }
+
+    #[test]
+    fn a_server_whose_first_looks_fail_is_given_up_as_late_as_any() {
+        let mut finding = Finding::default();
+        assert_eq!(fail(&mut finding), (true, Writable::Unreached));
+        assert_eq!(fail(&mut finding), (false, Writable::Unreached));
+        assert_eq!(fail(&mut finding), (true, Writable::Unknown));
+    }
+
+    #[test]
+    fn what_is_known_of_a_server_is_forgotten_after_as_many_failures_in_a_row() {
+        let mut finding = Finding::default();
+        let seen = Seen {
+            is_writable: false,
+            replication: Replication::None,
+        };
+        assert!(finding.note(Ok(seen), FALL));
+        for _ in 1..FALL {
+            assert_eq!(fail(&mut finding), (false, Writable::No));
+            assert_eq!(finding.replication, Some(Replication::None));
+        }
+        assert_eq!(fail(&mut finding), (true, Writable::Unknown));
+        assert_eq!(finding.replication, None);
+    }
 }
 
 #[cfg(test)]

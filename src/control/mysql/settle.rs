@@ -137,23 +137,23 @@ fn announce_role(server: &Server, role: Option<Role>) {
 
 fn announce_trouble(registry: &Registry, pool: &Pool, trouble: Option<Trouble>) {
     let name = pool.name();
-    let servers = || {
+    let servers = |writable: Writable| {
         let members = pool.members().iter().map(|member| &member.server);
-        let writable = members.filter(|server| {
+        let such = members.filter(|server| {
             let found = registry.findings.of(server);
-            found.is_some_and(|found| found.writable == Writable::Yes)
+            found.is_some_and(|found| found.writable == writable)
         });
-        let named = writable.map(|server| format!("{} ({})", server.name(), server.address()));
+        let named = such.map(|server| format!("{} ({})", server.name(), server.address()));
         named.collect::<Vec<_>>().join(", ")
     };
     match trouble {
         Some(Trouble::SeveralWritable) => tracing::error!(
-            pool = %name, writable = servers(),
+            pool = %name, writable = servers(Writable::Yes),
             "several servers take writes; the primary stays what it was, and the others get no \
              sessions: make them read_only",
         ),
         Some(Trouble::NoPrimary) => tracing::error!(
-            pool = %name,
+            pool = %name, unknown = servers(Writable::Unknown),
             "no server takes writes: clients get errors for theirs, until one is made writable",
         ),
         None => tracing::info!(pool = %name, "exactly one server takes writes again"),

@@ -21,6 +21,8 @@ pub struct Sight {
 pub enum Writable {
     /// It has not been looked at yet.
     Unseen,
+    /// The first looks at it have failed, too few of them to give it up.
+    Unreached,
     /// Several looks in a row have failed.
     Unknown,
     /// It takes writes.
@@ -63,7 +65,7 @@ impl Roster {
             _ if primary == Some(index) => Some(Role::Primary),
             Writable::No => Some(Role::Replica),
             Writable::Yes => None,
-            Writable::Unseen | Writable::Unknown => {
+            Writable::Unseen | Writable::Unreached | Writable::Unknown => {
                 server.role.filter(|&role| role == Role::Replica)
             }
         };
@@ -117,7 +119,7 @@ fn primary(servers: &[Sight]) -> Option<usize> {
     match incumbent {
         Some((index, server)) => match server.writable {
             Writable::Yes | Writable::Unseen => Some(index),
-            Writable::Unknown => Some(only.unwrap_or(index)),
+            Writable::Unreached | Writable::Unknown => Some(only.unwrap_or(index)),
             Writable::No => only,
         },
         None => only,
@@ -133,11 +135,17 @@ fn writable(servers: &[Sight]) -> impl Iterator<Item = usize> {
 fn trouble(servers: &[Sight], primary: Option<usize>) -> Option<Trouble> {
     if writable(servers).count() > 1 {
         Some(Trouble::SeveralWritable)
-    } else if primary.is_none() && servers.iter().all(|s| s.writable != Writable::Unseen) {
+    } else if primary.is_none() && !servers.iter().any(may_turn_out_writable) {
         Some(Trouble::NoPrimary)
     } else {
         None
     }
+}
+
+/// Whether nobody can say yet that a server takes no writes. The one that does may be starting
+/// together with ringway.
+fn may_turn_out_writable(server: &Sight) -> bool {
+    matches!(server.writable, Writable::Unseen | Writable::Unreached)
 }
 
 #[cfg(test)]
@@ -169,12 +177,14 @@ mod tests {
             }
         }
 
-        /// One look at each server, one after the other: `w` writable, `r` read-only, `?` failed.
+        /// One look at each server, one after the other: `w` writable, `r` read-only, `-` one of the
+        /// first that failed, `?` failed.
         fn look(&mut self, seen: &str) -> Vec<Option<Role>> {
             for (index, seen) in seen.chars().enumerate() {
                 let writable = match seen {
                     'w' => Writable::Yes,
                     'r' => Writable::No,
+                    '-' => Writable::Unreached,
                     _ => Writable::Unknown,
                 };
                 self.look_at(index, writable);
@@ -250,6 +260,41 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_told_while_a_server_that_may_take_writes_was_never_reached() {
+        let mut pool = Pool::new(&[None, None, None]);
+        for _ in 0..3 {
+            pool.look_at(0, Writable::Unreached);
+            pool.look_at(1, Writable::No);
+            assert_eq!(
+                pool.roster.trouble(),
+                None,
+                "the third one is to be looked at"
+            );
+        }
+        for _ in 0..3 {
+            assert_eq!(pool.look("-rr"), [None, R, R]);
+            assert_eq!(pool.roster.trouble(), None, "the first one may take writes");
+        }
+        pool.look("?rr");
+        assert_eq!(pool.roster.trouble(), None, "to be confirmed");
+        pool.look("?rr");
+        assert_eq!(pool.roster.trouble(), Some(Trouble::NoPrimary));
+        assert_eq!(pool.look("wrr"), [P, R, R]);
+        assert_eq!(pool.roster.trouble(), None);
+    }
+
+    #[test]
+    fn the_primary_does_not_wait_for_a_server_that_was_never_reached() {
+        let mut pool = Pool::new(&[None, None]);
+        assert_eq!(pool.look("w-"), [P, None]);
+        assert_eq!(
+            pool.look("ww"),
+            [P, None],
+            "and stays when that one turns up"
+        );
+    }
+
+    #[test]
     fn a_primary_that_is_gone_keeps_its_role_until_another_takes_writes() {
         let mut pool = Pool::new(&[None, None]);
         pool.look("wr");
@@ -280,12 +325,13 @@ mod tests {
     proptest! {
         #[test]
         fn there_is_never_more_than_one_primary_and_only_an_unknown_one_may_be_read_only(
-            looks in prop::collection::vec((0_usize..4, 0_usize..3), 1..60),
+            looks in prop::collection::vec((0_usize..4, 0_usize..4), 1..60),
         ) {
             let mut pool = Pool::new(&[None; 4]);
             for (index, seen) in looks {
                 let before = pool.servers.iter().position(|server| server.role == P);
-                let writable = [Writable::Yes, Writable::No, Writable::Unknown][seen];
+                let writable =
+                    [Writable::Yes, Writable::No, Writable::Unknown, Writable::Unreached][seen];
                 pool.look_at(index, writable);
                 let primaries = pool.servers.iter().filter(|server| server.role == P);
                 let primaries: Vec<_> = primaries.collect();
