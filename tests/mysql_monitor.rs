@@ -6,9 +6,9 @@ mod support;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
-use self::support::rules::{self, Monitor, usable};
+use self::support::rules::{self, Monitor, follows_primary, usable};
 use self::support::{
-    Authority, Balancer, COUNTED, Config, MariaDb, Metrics, PRIMARY, REPLICA, SqlClient,
+    Authority, Balancer, COUNTED, Config, MariaDb, Metrics, PRIMARY, REPLICA, SqlClient, Trio,
     in_own_network, make_counted_address, mariadb, until,
 };
 
@@ -128,4 +128,50 @@ fn roles_follow_read_only_and_two_writable_servers_raise_the_alarm() {
     let pair = MariaDb::pair(&[]);
     let monitor = Monitor::of(&pair);
     rules::roles_follow_read_only_and_two_writable_servers_raise_the_alarm(&pair, &monitor);
+}
+
+#[test]
+fn a_replica_of_somebody_else_is_told_and_not_read_if_its_source_is_known_not_to_follow() {
+    let trio = Trio::in_turn();
+    let (pair, third) = (&trio.pair, &trio.second_replica);
+    let monitor = Monitor::of(pair);
+    trio.replicate();
+    // Its source is none of the pool's, and may follow the primary: as this one does.
+    let mut balancer = Balancer::start(&monitor.watching_lag(pair));
+    balancer.wait_for("a replica of the primary", |m| follows_primary(m) == 1.0);
+    balancer.take_baseline();
+    pair.replica.sql(&format!(
+        "STOP SLAVE; CHANGE MASTER TO MASTER_PORT={}, MASTER_USE_GTID=no,
+         MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4; START SLAVE",
+        third.address().port()
+    ));
+    balancer.wait_for_log("replica follows a server outside the pool");
+    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+    assert_eq!(SqlClient::connect(balancer.address()).reads_at(), REPLICA);
+    assert!(
+        balancer
+            .admin("/api/status")
+            .contains("\"follows\":\"outside\"")
+    );
+    drop(balancer);
+
+    // Where the pool knows its source, it is a replica of a replica.
+    let watching = trio.and_second_replica(monitor.watching_lag(pair));
+    let mut balancer = Balancer::start(&watching);
+    balancer.wait_for("a replica of a replica", |m| follows_primary(m) == 1.0);
+    balancer.take_baseline();
+    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+
+    // Now its source goes its own way, and it follows that one without lag.
+    third.sql("STOP SLAVE; RESET SLAVE ALL");
+    balancer.wait_for_log("replica does not follow the primary");
+    balancer.wait_for("a replica that is not read", |m| usable(m) == 0.0);
+    assert_eq!(follows_primary(&balancer.metrics()), 0.0);
+    assert_eq!(SqlClient::connect(balancer.address()).reads_at(), PRIMARY);
+
+    pair.replica.sql("STOP SLAVE");
+    pair.replica.follow(&pair.primary);
+    balancer.wait_for_log("replica follows the primary again");
+    balancer.wait_for("a replica that is read", |m| usable(m) == 1.0);
+    third.follow(&pair.primary);
 }

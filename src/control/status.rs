@@ -15,7 +15,7 @@ use super::tls::{Owner, Watched};
 use super::totals::{Bytes, ListenerTotals, ServerTotals, Sessions};
 use super::{Lifecycle, LogCounters, Registry};
 use crate::balance::{Health, Member, Pool, Role, Server};
-use crate::mysql::monitor::Writable;
+use crate::mysql::monitor::{Descent, Writable};
 use crate::telemetry::{HistogramSnapshot, WorkerCounters};
 use crate::worker::{Gate, Listener, Route};
 
@@ -128,6 +128,7 @@ struct ServerStatus {
 struct MonitorStatus {
     writable: Option<bool>,
     lag_seconds: Option<u64>,
+    follows: Option<&'static str>,
     last_error: Option<String>,
 }
 
@@ -473,6 +474,7 @@ impl MonitorStatus {
                 Writable::Unseen | Writable::Unreached | Writable::Unknown => None,
             },
             lag_seconds: found.lag().map(|lag| lag.as_secs()),
+            follows: found.descent.map(Descent::as_str),
             last_error: found.error,
         }
     }

@@ -95,7 +95,7 @@ impl MariaDb {
     }
 
     /// Becomes a replica of this primary as soon as it answers.
-    fn follow(&self, primary: &Self) {
+    pub(crate) fn follow(&self, primary: &Self) {
         self.wait_until_it_answers();
         self.sql(&format!(
             "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='repl',

@@ -377,6 +377,12 @@ pub(crate) fn usable(metrics: &Metrics) -> f64 {
     metrics.sum("ringway_mysql_replica_usable", &[("server", "s1")])
 }
 
+/// 1 if the data of the pair's replica is seen to come from the primary.
+pub(crate) fn follows_primary(metrics: &Metrics) -> f64 {
+    let labels = [("server", "s1")];
+    metrics.sum("ringway_mysql_replica_follows_primary", &labels)
+}
+
 /// Within a look, sessions that are open read the primary while the replica stands still or is too
 /// far behind, and the replica again afterwards. Returns the balancer that has looked.
 #[track_caller]
@@ -393,6 +399,7 @@ pub(crate) fn a_replica_is_not_read_while_it_lags_or_stands_still<S: Servers>(
         balancer.wait_for("a replica that is not read", |m| usable(m) == 0.0);
     };
     read(&balancer);
+    balancer.wait_for("a replica of the primary", |m| follows_primary(m) == 1.0);
     balancer.take_baseline();
     let mut session = servers.connect(&balancer);
     assert_eq!(session.reads_at(), REPLICA);

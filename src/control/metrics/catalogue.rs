@@ -123,6 +123,9 @@ metrics! {
         "How far behind the replica is; no series while nobody knows.";
     MYSQL_REPLICA_USABLE = Gauge "ringway_mysql_replica_usable" ["pool", "server", "address"]
         "1 unless max_replication_lag keeps the replica from being read.";
+    MYSQL_REPLICA_FOLLOWS_PRIMARY = Gauge
+        "ringway_mysql_replica_follows_primary" ["pool", "server", "address"]
+        "1 if the replica's data comes from the pool's primary; no series while nobody knows.";
     MYSQL_WRITABLE_SERVERS = Gauge "ringway_mysql_writable_servers" ["pool"]
         "Servers that the monitor has seen to take writes; anything but 1 is trouble.";
 

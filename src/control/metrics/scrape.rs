@@ -15,6 +15,7 @@ use crate::control::Registry;
 use crate::control::mysql::is_usable;
 use crate::control::tls::Owner;
 use crate::control::totals::{ListenerTotals, ServerTotals, Sessions};
+use crate::mysql::monitor::Descent;
 use crate::telemetry::{Direction, Reason, Who, WorkerCounters};
 use crate::worker::Listener;
 
@@ -238,8 +239,15 @@ fn scrape_monitor(scrape: &Scrape, registry: &Registry, member: &Member) {
     if let Some(usable) = is_usable(server) {
         scrape.gauge(&MYSQL_REPLICA_USABLE, &id, flag(usable));
     }
-    if let Some(lag) = found.and_then(|found| found.lag()) {
+    let Some(found) = found else {
+        return;
+    };
+    if let Some(lag) = found.lag() {
         scrape.gauge(&MYSQL_REPLICATION_LAG_SECONDS, &id, lag.as_secs_f64());
+    }
+    if let Some(descent) = found.descent {
+        let follows = flag(descent == Descent::Primary);
+        scrape.gauge(&MYSQL_REPLICA_FOLLOWS_PRIMARY, &id, follows);
     }
 }
 

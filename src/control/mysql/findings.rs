@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::balance::{Pool, Role, Server};
-use crate::mysql::monitor::{Freshness, Replication, Roster, Seen, Writable};
+use crate::mysql::monitor::{
+    Descent, Freshness, Place, Relative, Replication, Roster, Seen, Writable, descent,
+};
 
 /// What the monitors of all pools have found, and the bell that a reload rings. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,10 @@ pub(in crate::control) struct Finding {
     pub(in crate::control) writable: Writable,
     /// How its replication does; `None`: that is not known any more, or not yet.
     pub(in crate::control) replication: Option<Replication>,
+    /// Who it is and whom it follows; `None`: as with its replication.
+    place: Option<Place>,
+    /// Where its data comes from, as far as that was ever told; `None` for what is no replica, too.
+    pub(in crate::control) descent: Option<Descent>,
     /// Whether it is read, where there is a limit to its lag.
     pub(super) freshness: Freshness,
     /// Looks that have ended, void ones aside.
@@ -46,6 +52,8 @@ impl Default for Finding {
         Self {
             writable: Writable::Unseen,
             replication: None,
+            place: None,
+            descent: None,
             freshness: Freshness::default(),
             looks: 0,
             failed_in_a_row: 0,
@@ -60,6 +68,13 @@ impl Finding {
         self.replication.as_ref().and_then(Replication::lag)
     }
 
+    /// How its replication does as far as the primary is concerned; `None`: that is not known. How
+    /// far a replica is behind somebody who does not follow the primary says nothing about that.
+    pub(super) fn replication_of_primary(&self) -> Option<&Replication> {
+        let replication = self.replication.as_ref();
+        replication.filter(|_| self.descent != Some(Descent::Member))
+    }
+
     /// Takes what a look has found. What was known before is forgotten after `fall` failures in a
     /// row. `false`: it is still what is known.
     pub(super) fn note(&mut self, look: Result<Seen, String>, fall: u32) -> bool {
@@ -71,6 +86,7 @@ impl Finding {
                     false => Writable::No,
                 };
                 self.replication = Some(seen.replication);
+                self.place = seen.place;
                 self.failed_in_a_row = 0;
                 self.error = None;
                 true
@@ -81,6 +97,7 @@ impl Finding {
                 if self.failed_in_a_row >= fall {
                     self.writable = Writable::Unknown;
                     self.replication = None;
+                    self.place = None;
                 } else if self.writable == Writable::Unseen {
                     self.writable = Writable::Unreached;
                 } else {
@@ -120,6 +137,21 @@ impl Findings {
             .collect();
         let writable = found.iter().filter(|found| found.writable == Writable::Yes);
         (!found.is_empty()).then(|| writable.count())
+    }
+
+    /// Where the data of a pool's member comes from, by what is known of its servers now.
+    pub(super) fn descent_in(&self, pool: &Pool, member: usize) -> Option<Descent> {
+        let servers = self.0.servers.borrow();
+        let relative = |server: &Arc<Server>| {
+            let found = servers.get(&Arc::as_ptr(server));
+            Relative {
+                is_primary: server.role() == Some(Role::Primary),
+                place: found.and_then(|(_, finding)| finding.place.as_ref()),
+            }
+        };
+        let members = pool.members().iter();
+        let relatives: Vec<_> = members.map(|m| relative(&m.server)).collect();
+        descent(&relatives, member)
     }
 
     /// Changes what is known of a server; the first change makes it.
@@ -162,6 +194,22 @@ pub(in crate::control) fn is_usable(server: &Server) -> Option<bool> {
 }
 
 #[cfg(test)]
+impl Findings {
+    /// Makes a finding as if a look had found a replica behind by so much.
+    pub(in crate::control) fn pretend(&self, server: &Arc<Server>, lag: Duration) {
+        let seen = Seen {
+            is_writable: false,
+            replication: Replication::Behind(lag),
+            place: None,
+        };
+        self.update(server, |finding| {
+            finding.note(Ok(seen), 1);
+            finding.descent = Some(Descent::Primary);
+        });
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -186,6 +234,7 @@ mod tests {
         let seen = Seen {
             is_writable: false,
             replication: Replication::None,
+            place: None,
         };
         assert!(finding.note(Ok(seen), FALL));
         for _ in 1..FALL {
@@ -194,17 +243,5 @@ mod tests {
         }
         assert_eq!(fail(&mut finding), (true, Writable::Unknown));
         assert_eq!(finding.replication, None);
-    }
-}
-
-#[cfg(test)]
-impl Findings {
-    /// Makes a finding as if a look had found a replica behind by so much.
-    pub(in crate::control) fn pretend(&self, server: &Arc<Server>, lag: Duration) {
-        let seen = Seen {
-            is_writable: false,
-            replication: Replication::Behind(lag),
-        };
-        self.update(server, |finding| finding.note(Ok(seen), 1));
     }
 }

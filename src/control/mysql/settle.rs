@@ -7,7 +7,7 @@ use super::mysql_of;
 use crate::balance::{Health, Member, Pool, Role, Server};
 use crate::config::{Roles, format_duration};
 use crate::control::Registry;
-use crate::mysql::monitor::{Freshness, Replication, Seen, Sight, Trouble, Writable};
+use crate::mysql::monitor::{Descent, Freshness, Replication, Seen, Sight, Trouble, Writable};
 
 /// A server is looked after from now on. Until its lag is known it is not read, where that matters:
 /// the primary is.
@@ -51,6 +51,7 @@ pub(super) fn settle(
     if mysql.roles == Roles::FollowReadOnly {
         follow_roles(registry, pool);
     }
+    settle_descent(registry, pool, server);
     if let Some(max) = mysql.max_replication_lag {
         let is_replica = server.role() == Some(Role::Replica);
         let before = registry.findings.update(server, |finding| {
@@ -58,7 +59,7 @@ pub(super) fn settle(
             if !is_replica {
                 finding.freshness = Freshness::default();
             } else if is_known {
-                let replication = finding.replication.clone();
+                let replication = finding.replication_of_primary().cloned();
                 finding.freshness.observe(replication.as_ref(), max, rise);
             }
             before
@@ -160,6 +161,49 @@ fn announce_trouble(registry: &Registry, pool: &Pool, trouble: Option<Trouble>) 
     }
 }
 
+/// A replica that has its data from somebody else than the primary is told of, once. What cannot be
+/// told any more stays as it was: it is most often that a connection is being made.
+fn settle_descent(registry: &Registry, pool: &Pool, server: &Arc<Server>) {
+    let findings = &registry.findings;
+    let is_replica = server.role() == Some(Role::Replica);
+    let mut members = pool.members().iter();
+    let place = members.position(|member| Arc::ptr_eq(&member.server, server));
+    let found = place.and_then(|at| findings.descent_in(pool, at));
+    let (before, after) = findings.update(server, |finding| {
+        let before = finding.descent;
+        let follows_nobody = finding.replication == Some(Replication::None);
+        finding.descent = match found {
+            _ if !is_replica || follows_nobody => None,
+            None => before,
+            found => found,
+        };
+        (before, finding.descent)
+    });
+    if let Some(descent) = after
+        && before != after
+    {
+        announce_descent(server, before, descent);
+    }
+}
+
+fn announce_descent(server: &Server, before: Option<Descent>, descent: Descent) {
+    let (pool, name, address) = (server.pool(), server.name(), server.address());
+    match descent {
+        Descent::Member => tracing::warn!(
+            %pool, server = %name, %address,
+            "replica does not follow the primary: its data comes from another server of the pool",
+        ),
+        Descent::Outside => tracing::warn!(
+            %pool, server = %name, %address,
+            "replica follows a server outside the pool: make sure that this one follows the primary",
+        ),
+        Descent::Primary if before.is_some() => tracing::info!(
+            %pool, server = %name, %address, "replica follows the primary again",
+        ),
+        Descent::Primary => {}
+    }
+}
+
 /// A replica that is found too old at once was never read, and yet somebody should hear of it.
 fn tell_of_first_look(registry: &Registry, pool: &Pool, server: &Arc<Server>, max: Duration) {
     let found = registry.findings.of(server).unwrap_or_default();
@@ -208,6 +252,9 @@ fn primary_answers(registry: &Registry, pool: &Pool) -> bool {
 fn announce_stale(server: &Server, found: &super::Finding, max: Duration) {
     let (pool, name, address) = (server.pool(), server.name(), server.address());
     let reason = match (&found.replication, &found.error) {
+        _ if found.descent == Some(Descent::Member) => {
+            "it does not follow the primary, but another server of the pool".to_owned()
+        }
         (Some(Replication::Behind(lag)), _) => format!(
             "it is {} behind, and max_replication_lag is {}",
             format_duration(*lag),

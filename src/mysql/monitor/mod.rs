@@ -1,9 +1,10 @@
 //! The account that looks after servers: what it asks them, what their answers are, and what follows
 //! from these for the servers' roles and for whom is read.
 //!
-//! Each look asks two questions: whether the server takes writes, and how its replication does. They
-//! are asked over one connection that is kept from look to look.
+//! Each look asks two questions: whether the server takes writes and who it is, and how its
+//! replication does. They are asked over one connection that is kept from look to look.
 
+mod descent;
 mod freshness;
 mod replication;
 mod roles;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use self::descent::{Descent, Identity, Place, Relative, descent};
 pub use self::freshness::{Cause, Freshness};
 pub use self::replication::Replication;
 pub use self::roles::{Roster, Sight, Trouble, Writable};
@@ -37,7 +39,12 @@ pub struct Seen {
     pub is_writable: bool,
     /// How its replication does.
     pub replication: Replication,
+    /// Who it is, and whom it follows; `None`: it does not say who it is.
+    pub place: Option<Place>,
 }
+
+/// What the answer to the first question has: whether it takes writes, and who it is.
+const SELF_COLUMNS: &[&str] = &["r", "s", "i", "u"];
 
 /// Why a look has failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -70,6 +77,7 @@ pub struct Monitor {
     stage: Stage,
     flavour: Flavour,
     is_writable: bool,
+    identity: Option<Identity>,
 }
 
 #[derive(Debug)]
@@ -123,6 +131,7 @@ impl Monitor {
             stage: Stage::LoggingIn(Box::new(login)),
             flavour: Flavour::MariaDb,
             is_writable: false,
+            identity: None,
         }
     }
 
@@ -218,13 +227,15 @@ impl Monitor {
                 Some(Err(MonitorError::Refused(code, message)))
             }
             (Question::ReadOnly, Answer::Rows(rows)) => {
-                let flags = rows.into_iter().next().unwrap_or_default();
-                let mut flags = flags.into_iter().flatten().peekable();
+                let row = rows.into_iter().next().unwrap_or_default();
+                let column = |index: usize| row.get(index).and_then(Option::as_deref);
+                let mut flags = [column(0), column(1)].into_iter().flatten().peekable();
                 if flags.peek().is_none() {
                     let nothing = Malformed::new("read_only", Flaw::Unexpected);
                     return Some(Err(nothing.into()));
                 }
-                self.is_writable = flags.all(|flag| is_off(&flag));
+                self.is_writable = flags.all(is_off);
+                self.identity = Identity::of(column(2), column(3));
                 self.ask(Question::Replication, out);
                 None
             }
@@ -232,6 +243,7 @@ impl Monitor {
                 self.stage = Stage::Idle;
                 Some(Ok(Seen {
                     is_writable: self.is_writable,
+                    place: Place::of(self.identity.take(), &answer, replication::source_of),
                     replication: Replication::of(answer),
                 }))
             }
@@ -260,10 +272,14 @@ impl Flavour {
     /// A statement, and the columns of its result that count.
     const fn words(self, question: Question) -> (&'static str, &'static [&'static str]) {
         match (question, self) {
-            (Question::ReadOnly, Self::MariaDb) => ("SELECT @@global.read_only AS r", &["r"]),
+            (Question::ReadOnly, Self::MariaDb) => (
+                "SELECT @@global.read_only AS r, @@global.server_id AS i",
+                SELF_COLUMNS,
+            ),
             (Question::ReadOnly, Self::MySql { .. }) => (
-                "SELECT @@global.read_only AS r, @@global.super_read_only AS s",
-                &["r", "s"],
+                "SELECT @@global.read_only AS r, @@global.super_read_only AS s, \
+                 @@global.server_id AS i, @@global.server_uuid AS u",
+                SELF_COLUMNS,
             ),
             // One row for each source; `SHOW SLAVE STATUS` has the one without a name only.
             (Question::Replication, Self::MariaDb) => {

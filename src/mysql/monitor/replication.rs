@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::descent::Identity;
 use super::rows::Answer;
 
 /// The columns that count, as MariaDB and older MySQL call them.
@@ -11,6 +12,8 @@ pub(super) const COLUMNS: &[&str] = &[
     "seconds_behind_master",
     "last_io_error",
     "last_sql_error",
+    "master_server_id",
+    "master_uuid",
 ];
 
 /// The same, in the same order, since MySQL 8.0.22.
@@ -20,6 +23,8 @@ pub(super) const COLUMNS_MYSQL: &[&str] = &[
     "seconds_behind_source",
     "last_io_error",
     "last_sql_error",
+    "source_server_id",
+    "source_uuid",
 ];
 
 /// How a server's replication does.
@@ -60,6 +65,14 @@ impl Replication {
             Self::Behind(Duration::from_secs(seconds))
         })
     }
+}
+
+/// Whom one row is about. A replica that is not connected may name the source that it had before, or
+/// nobody.
+pub(super) fn source_of(row: &[Option<String>]) -> Option<Identity> {
+    let column = |index: usize| row.get(index).and_then(Option::as_deref);
+    let is_connected = column(0) == Some("Yes");
+    is_connected.then(|| Identity::of(column(5), column(6)))?
 }
 
 /// Seconds behind one source.
@@ -138,6 +151,24 @@ mod tests {
                 assert!(why.contains(expected), "{why}");
             }
         }
+    }
+
+    #[test]
+    fn a_source_is_named_by_a_replica_that_is_connected_to_it() {
+        let named = |receives: &str, id: &str, uuid: Option<&str>| {
+            let mut row = row([Some(receives), Some("Yes"), Some("3"), None, None]);
+            row.extend([Some(id.to_owned()), uuid.map(str::to_owned)]);
+            source_of(&row)
+        };
+        let uuid = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562");
+        assert_eq!(named("Yes", "7", None), Identity::of(Some("7"), None));
+        assert_eq!(named("Yes", "7", uuid), Identity::of(Some("7"), uuid));
+        assert_eq!(named("Yes", "0", None), None);
+        assert_eq!(
+            named("Connecting", "7", uuid),
+            None,
+            "it may be the one before"
+        );
     }
 
     #[test]

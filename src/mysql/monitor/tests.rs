@@ -92,17 +92,58 @@ fn failed(progress: LookProgress) -> String {
 #[test]
 fn a_mariadb_replica_is_asked_in_its_own_words() {
     let mut scene = Scene::logged_in(GREETING_MARIADB);
-    assert_eq!(scene.asked, "\x03SELECT @@global.read_only AS r");
-    scene.answers(&["r"], &[&["1"]]);
+    assert_eq!(
+        scene.asked,
+        "\x03SELECT @@global.read_only AS r, @@global.server_id AS i"
+    );
+    scene.answers(&["r", "i"], &[&["1", "2"]]);
     assert_eq!(scene.asked, "\x03SHOW ALL SLAVES STATUS");
     let columns = [
         "Slave_IO_Running",
         "Slave_SQL_Running",
         "Seconds_Behind_Master",
+        "Master_Server_Id",
     ];
-    let seen = seen(scene.answers(&columns, &[&["Yes", "Yes", "4"]]));
+    let seen = seen(scene.answers(&columns, &[&["Yes", "Yes", "4", "1"]]));
     assert!(!seen.is_writable);
     assert_eq!(seen.replication.lag(), Some(Duration::from_secs(4)));
+    assert_eq!(descent_behind("1", None, &seen), Some(Descent::Primary));
+    assert_eq!(descent_behind("3", None, &seen), Some(Descent::Outside));
+}
+
+/// Where the data of this server comes from, if the primary calls itself so.
+fn descent_behind(server_id: &str, uuid: Option<&str>, replica: &Seen) -> Option<Descent> {
+    let identity = Identity::of(Some(server_id), uuid);
+    let primary = Place::of(identity, &Answer::Rows(Vec::new()), |_| None);
+    let relative = |is_primary, place| Relative { is_primary, place };
+    let pool = [
+        relative(true, primary.as_ref()),
+        relative(false, replica.place.as_ref()),
+    ];
+    descent(&pool, 1)
+}
+
+#[test]
+fn a_mysql_replica_is_known_by_the_uuid_of_its_source() {
+    let [own, source] = ["6b2a-2", "6b2a-1"];
+    let mut scene = Scene::logged_in(GREETING_MYSQL);
+    assert!(
+        scene.asked.ends_with("@@global.server_uuid AS u"),
+        "{}",
+        scene.asked
+    );
+    scene.answers(&["r", "s", "i", "u"], &[&["1", "1", "2", own]]);
+    let columns = ["Replica_IO_Running", "Source_Server_Id", "Source_UUID"];
+    let seen = seen(scene.answers(&columns, &[&["Yes", "1", source]]));
+    assert!(!seen.is_writable);
+    assert_eq!(
+        descent_behind("1", Some(source), &seen),
+        Some(Descent::Primary)
+    );
+    assert_eq!(
+        descent_behind("1", Some("another"), &seen),
+        Some(Descent::Outside)
+    );
 }
 
 #[test]
