@@ -93,6 +93,23 @@ fn a_session_whose_password_nobody_knows_gets_another_replica_when_it_connects_a
     trio.replicate();
 }
 
+#[test]
+fn a_session_whose_password_nobody_knows_asks_no_other_replica_when_it_loses_its_own() {
+    let mut trio = Trio::in_turn();
+    let balancer = Balancer::start(&trio.config());
+    let mut session = SqlClient::connect(balancer.address());
+    let own = session.reads_at();
+    trio.replica_mut(&own).kill();
+    until("reads go to the primary", || session.reads_at() == PRIMARY);
+    // It could not log in at the other one, which would hold a login against ringway that ends so.
+    let other = if own == REPLICA { "s2" } else { "s1" };
+    let metrics = balancer.metrics();
+    let connected = metrics.sum("ringway_server_connections", &[("server", other)]);
+    assert_eq!(connected, 0.0);
+    trio.replica_mut(&own).start_again();
+    trio.replicate();
+}
+
 /// How often each server has run these statements since it was started.
 fn counted(trio: &Trio, statement: &str) -> [u64; 3] {
     let sql = format!("SHOW GLOBAL STATUS LIKE 'Com_{statement}'");

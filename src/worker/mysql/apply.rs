@@ -77,6 +77,7 @@ impl<K: Kernel> Worker<K> {
         let conversation = session.conversation_mut();
         conversation.deadline_ms = u64::MAX;
         conversation.logged_in = true;
+        conversation.replica_try.login_is_over();
         if established.primary.is_none() {
             conversation.primary_lost_ms = now_ms;
         }

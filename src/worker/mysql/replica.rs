@@ -211,6 +211,12 @@ impl<K: Kernel> Worker<K> {
 }
 
 impl ReplicaTry {
+    /// The login has the replica that it wanted, or goes on without. Nobody could log in at another
+    /// one, unless ringway signs.
+    pub(super) fn login_is_over(&mut self) {
+        self.is_wanted &= self.signs;
+    }
+
     /// The search is over. Whether ringway was to log in itself.
     fn end(&mut self) -> bool {
         self.is_wanted = false;
