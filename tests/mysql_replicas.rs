@@ -110,6 +110,42 @@ fn a_session_whose_password_nobody_knows_asks_no_other_replica_when_it_loses_its
     trio.replicate();
 }
 
+#[test]
+fn a_replica_that_is_full_is_left_alone_until_it_lets_somebody_in() {
+    const MAX_FAILS: f64 = 3.0;
+    let trio = Trio::in_turn();
+    let second = &trio.second_replica;
+    second.sql("SET GLOBAL max_connections = 10");
+    let mut crowd = Vec::new();
+    while let Ok(one_more) = Login::default().connect(second.address()) {
+        crowd.push(one_more);
+    }
+
+    let balancer = Balancer::start(&trio.config().pool("fail_timeout = \"1h\""));
+    let turned_away = |balancer: &Balancer| {
+        let labels = [("server", "s2"), ("reason", "turned_away")];
+        balancer
+            .metrics()
+            .sum("ringway_connect_failures_total", &labels)
+    };
+    let ask = || SqlClient::connect(balancer.address()).reads_at();
+    let places: Vec<_> = (0..12).map(|_| ask()).collect();
+    let on_primary = places.iter().filter(|place| *place == PRIMARY);
+    assert_eq!(on_primary.count() as f64, MAX_FAILS, "{places:?}");
+    assert_eq!(turned_away(&balancer), MAX_FAILS, "nobody asks it any more");
+    balancer.wait_for_log("connect failures: turned_away");
+
+    let balancer = Balancer::start(&trio.config().pool("fail_timeout = \"50ms\""));
+    let reads_at = |place| SqlClient::connect(balancer.address()).reads_at() == place;
+    until("it is left alone", || {
+        reads_at(REPLICA) && balancer.log().contains("left alone")
+    });
+    drop(crowd);
+    until("it is read again", || reads_at(SECOND_REPLICA));
+    balancer.wait_for_log("takes connections again");
+    second.sql("SET GLOBAL max_connections = 151");
+}
+
 /// How often each server has run these statements since it was started.
 fn counted(trio: &Trio, statement: &str) -> [u64; 3] {
     let sql = format!("SHOW GLOBAL STATUS LIKE 'Com_{statement}'");

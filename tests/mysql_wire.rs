@@ -218,6 +218,7 @@ impl Session {
                     Action::Send(peer, bytes) => self.send(peer, &bytes),
                     Action::StartTls => unreachable!("nobody has offered it"),
                     Action::NoTls(..) => unreachable!("nobody needs it"),
+                    Action::TurnedAway(_) => unreachable!("the servers have room"),
                     Action::OpenReplica => {
                         let stream = connect_from(PROXY, self.replica).unwrap();
                         stream.set_nonblocking(true).unwrap();

@@ -247,6 +247,13 @@ impl Pool {
             .failed(now_ms, self.settings.max_fails, fail_timeout_ms)
     }
 
+    /// Notes that a member took a connection and turned it away, whoever it was.
+    pub fn turned_away(&self, member: usize, now_ms: u64) -> Failure {
+        let fail_timeout_ms = self.fail_timeout_ms();
+        let server = &self.members[member].server;
+        server.turned_away(now_ms, self.settings.max_fails, fail_timeout_ms)
+    }
+
     fn fail_timeout_ms(&self) -> u64 {
         self.settings.fail_timeout.as_millis() as u64
     }

@@ -28,7 +28,10 @@ pub struct Server {
     /// 0: none; otherwise as [`code`] has it.
     role: AtomicU8,
     lagging: AtomicBool,
-    passive: Passive,
+    /// Failures to connect.
+    connects: Passive,
+    /// Failures to log in, at a server whose connections say little: those that it turned away.
+    logins: Passive,
     /// When it was last known to live, in milliseconds since the process's start.
     alive_at_ms: AtomicU64,
     /// When its sessions are ended, in milliseconds since the process's start.
@@ -37,7 +40,7 @@ pub struct Server {
     counters: Box<[CachePadded<ServerCounters>]>,
 }
 
-/// Connect failures seen by sessions.
+/// Failures of one kind, seen by sessions.
 #[derive(Debug, Default)]
 struct Passive {
     /// In a row, over all workers.
@@ -67,7 +70,8 @@ impl Server {
             held_down: AtomicBool::new(false),
             role: AtomicU8::new(code(None)),
             lagging: AtomicBool::new(false),
-            passive: Passive::default(),
+            connects: Passive::default(),
+            logins: Passive::default(),
             alive_at_ms: AtomicU64::new(0),
             retire_at_ms: AtomicU64::new(u64::MAX),
             sessions: CachePadded::default(),
@@ -186,63 +190,93 @@ impl Server {
         assert!(before > 0, "a server's places are given back once");
     }
 
-    /// Whether connect failures keep it out of the choice at `now_ms`.
+    /// Whether failures keep it out of the choice at `now_ms`.
     ///
     /// When the time it is left alone has passed, one caller is told no and may try it: the
     /// others go on avoiding it until that try has ended, so that a dead server costs one session
     /// a connect timeout each `fail_timeout`, and not every session that comes along.
     #[inline]
     pub fn is_ejected(&self, now_ms: u64, fail_timeout_ms: u64) -> bool {
-        let until_ms = self.passive.until_ms.load(Ordering::Relaxed);
-        if until_ms == 0 {
-            return false;
-        }
-        if now_ms < until_ms {
-            return true;
-        }
-        let next_ms = (now_ms + fail_timeout_ms).max(1);
-        let claimed = self.passive.until_ms.compare_exchange(
-            until_ms,
-            next_ms,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        claimed.is_err()
+        // Looked at first, so that no try is claimed that the other kind forbids.
+        self.is_ejected_peek(now_ms)
+            || !self.connects.may_try(now_ms, fail_timeout_ms)
+            || !self.logins.may_try(now_ms, fail_timeout_ms)
     }
 
-    /// Whether connect failures keep it out at `now_ms`, without claiming the next try.
+    /// Whether failures keep it out at `now_ms`, without claiming the next try.
+    #[inline]
     pub fn is_ejected_peek(&self, now_ms: u64) -> bool {
-        now_ms < self.passive.until_ms.load(Ordering::Relaxed)
+        self.connects.is_ejected(now_ms) || self.logins.is_ejected(now_ms)
     }
 
-    /// Connect failures in a row.
+    /// Failures in a row, of the kind that has more.
     pub fn failures(&self) -> u32 {
-        self.passive.failures.load(Ordering::Relaxed)
+        self.connects.in_a_row().max(self.logins.in_a_row())
     }
 
     /// Notes that it accepted a connection. `true`: it had been left alone until now.
     #[inline]
     pub fn connected(&self) -> bool {
-        // Looked at first: a store on every connection would bounce the line between workers.
-        if self.passive.failures.load(Ordering::Relaxed) != 0 {
-            self.passive.failures.store(0, Ordering::Relaxed);
-        }
-        self.passive.until_ms.load(Ordering::Relaxed) != 0
-            && self.passive.until_ms.swap(0, Ordering::Relaxed) != 0
+        self.connects.succeeded()
+    }
+
+    /// Notes that it let somebody in: it turns nobody away any more. `true`: it had been left alone
+    /// for that until now.
+    #[inline]
+    pub fn logged_in(&self) -> bool {
+        self.logins.succeeded()
     }
 
     /// Notes that connecting to it failed and that it is to blame.
     pub fn failed(&self, now_ms: u64, max_fails: u32, fail_timeout_ms: u64) -> Failure {
-        let failures = self
-            .passive
-            .failures
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1);
-        if failures < max_fails {
+        self.connects.failed(now_ms, max_fails, fail_timeout_ms)
+    }
+
+    /// Notes that it takes connections and turned one away, whoever it was.
+    pub fn turned_away(&self, now_ms: u64, max_fails: u32, fail_timeout_ms: u64) -> Failure {
+        self.logins.failed(now_ms, max_fails, fail_timeout_ms)
+    }
+}
+
+impl Passive {
+    fn is_ejected(&self, now_ms: u64) -> bool {
+        now_ms < self.until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Claims the try that is due after it was left alone, if it was. `false`: somebody else has it.
+    fn may_try(&self, now_ms: u64, fail_timeout_ms: u64) -> bool {
+        let until_ms = self.until_ms.load(Ordering::Relaxed);
+        if until_ms == 0 {
+            return true;
+        }
+        if now_ms < until_ms {
+            return false;
+        }
+        let next_ms = (now_ms + fail_timeout_ms).max(1);
+        self.until_ms
+            .compare_exchange(until_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn in_a_row(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn succeeded(&self) -> bool {
+        // Looked at first: a store on every connection would bounce the line between workers.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        self.until_ms.load(Ordering::Relaxed) != 0 && self.until_ms.swap(0, Ordering::Relaxed) != 0
+    }
+
+    fn failed(&self, now_ms: u64, max_fails: u32, fail_timeout_ms: u64) -> Failure {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        if failures.saturating_add(1) < max_fails {
             return Failure::Counted;
         }
         let until_ms = (now_ms + fail_timeout_ms).max(1);
-        match self.passive.until_ms.swap(until_ms, Ordering::Relaxed) {
+        match self.until_ms.swap(until_ms, Ordering::Relaxed) {
             0 => Failure::Ejected,
             _ => Failure::StillEjected,
         }
@@ -309,6 +343,35 @@ mod tests {
         server.failed(0, 2, FAIL_TIMEOUT_MS);
         assert!(server.connected(), "it had been ejected");
         assert!(!server.is_ejected(0, FAIL_TIMEOUT_MS));
+    }
+
+    #[test]
+    fn a_server_that_turns_sessions_away_is_left_alone_though_it_takes_connections() {
+        let server = server();
+        for expected in [Failure::Counted, Failure::Ejected] {
+            assert!(!server.is_ejected(0, FAIL_TIMEOUT_MS));
+            server.connected();
+            assert_eq!(server.turned_away(0, 2, FAIL_TIMEOUT_MS), expected);
+        }
+        assert_eq!(server.failures(), 2);
+        assert!(server.is_ejected(9_999, FAIL_TIMEOUT_MS));
+        assert!(!server.connected(), "that is not why");
+        assert!(!server.is_ejected(10_000, FAIL_TIMEOUT_MS), "one may try");
+        assert!(
+            server.is_ejected(10_000, FAIL_TIMEOUT_MS),
+            "the next may not"
+        );
+        assert!(server.logged_in(), "it had been left alone");
+        assert!(!server.is_ejected(10_000, FAIL_TIMEOUT_MS));
+    }
+
+    #[test]
+    fn no_try_is_claimed_while_the_other_kind_of_failure_forbids_it() {
+        let server = server();
+        server.failed(0, 1, FAIL_TIMEOUT_MS);
+        server.turned_away(5_000, 1, FAIL_TIMEOUT_MS);
+        assert!(server.is_ejected(12_000, FAIL_TIMEOUT_MS));
+        assert!(!server.is_ejected(15_000, FAIL_TIMEOUT_MS), "one may try");
     }
 
     #[test]

@@ -115,6 +115,13 @@ impl Link {
         self.greeting.as_deref()
     }
 
+    /// Whether an error says that the server takes nobody, whoever it is. In place of a greeting any
+    /// does: it has too many connections (1040), has blocked this host (1129), or shuts down. It lets
+    /// one connection more come to its login, which may be an administrator's, and says 1040 then.
+    pub(super) fn is_turned_away(&self, code: u16) -> bool {
+        self.greeting.is_none() || code == TOO_MANY_CONNECTIONS
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.stage == Stage::Closed
     }
@@ -345,6 +352,9 @@ impl Link {
         Said::Nonsense(error)
     }
 }
+
+/// `ER_CON_COUNT_ERROR`.
+const TOO_MANY_CONNECTIONS: u16 = 1040;
 
 /// `AuthMoreData` of `caching_sha2_password`: the signature is right, OK comes next.
 pub(super) const FAST_AUTH_OK: u8 = 3;

@@ -195,6 +195,14 @@ impl ServerLogin {
         out.append(&mut self.link.take_out());
     }
 
+    /// Whether a login has failed because the server takes nobody now, whoever it is.
+    pub fn is_turned_away(&self, error: &ServerLoginError) -> bool {
+        match error {
+            ServerLoginError::Refused { code, .. } => self.link.is_turned_away(*code),
+            _ => false,
+        }
+    }
+
     /// Whether a login that failed or was given up has nothing more to say, so that the connection
     /// can be closed.
     pub fn is_over(&mut self) -> bool {

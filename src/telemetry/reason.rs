@@ -148,6 +148,9 @@ labels! {
         /// The server's side of a TLS handshake failed: no TLS, nothing in common, or a certificate
         /// that is not accepted.
         Tls => "tls",
+        /// A MySQL server that takes nobody: an error in place of its greeting (too many connections,
+        /// this host is blocked), or too many connections after it.
+        TurnedAway => "turned_away",
         /// Anything else.
         Other => "other",
     }
@@ -258,7 +261,12 @@ impl ConnectError {
     /// Whether the failure speaks against the server and counts towards `max_fails`.
     pub const fn blames_server(self) -> bool {
         match self {
-            Self::Refused | Self::Reset | Self::Timeout | Self::Unreachable | Self::Tls => true,
+            Self::Refused
+            | Self::Reset
+            | Self::Timeout
+            | Self::Unreachable
+            | Self::Tls
+            | Self::TurnedAway => true,
             Self::OutOfPorts | Self::Denied | Self::Other => false,
         }
     }

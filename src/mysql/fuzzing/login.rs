@@ -344,6 +344,10 @@ impl Play {
                     assert!(self.servers_on_tls && self.open[peer as usize]);
                     assert!(self.improvises(peer), "the others offer it, and wait");
                 }
+                Action::TurnedAway(peer) => {
+                    assert!(self.open[peer as usize]);
+                    assert!(self.improvises(peer), "the others take everybody");
+                }
                 Action::OpenReplica => {
                     let replica = &mut self.open[Peer::Replica as usize];
                     assert!(!std::mem::replace(replica, true));

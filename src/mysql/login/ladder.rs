@@ -10,7 +10,7 @@ use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Flaw, Malformed};
 use crate::mysql::handshake::{AuthSwitch, FirstPacket, NoTls, Response};
 use crate::mysql::link::{FAST_AUTH_OK, FULL_AUTH, Link, Said, WANT_PUBLIC_KEY, known_switch};
-use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, OK, OkPacket, Status};
+use crate::mysql::packet::{AUTH_MORE_DATA, AUTH_NEXT_FACTOR, ErrPacket, OK, OkPacket, Status};
 use crate::mysql::server_login::Signing;
 
 /// Plugins whose clients never say the password itself; `caching_sha2_password` only when asked to,
@@ -30,7 +30,10 @@ impl Login {
         match said {
             Said::Greeting => self.greet(actions),
             Said::NoTls(why) => self.lead_has_no_tls(why, actions),
-            Said::Refused(payload) => self.refused(&payload, actions),
+            Said::Refused(payload) => {
+                self.note_turned_away(self.lead, &payload, actions);
+                self.refused(&payload, actions);
+            }
             Said::Nonsense(error) => self.fail(Failure::ServerProtocol(error), actions),
             Said::Accepted(ok) => {
                 self.ok = ok;
@@ -509,9 +512,10 @@ impl Login {
             }
             Said::Accepted(_) if self.change.is_some() => self.change_accepted(actions),
             Said::Accepted(_) => self.replica.leave(),
-            Said::Refused(_) => {
+            Said::Refused(payload) => {
+                let turned_away = self.note_turned_away(Peer::Replica, &payload, actions);
                 let reason = match self.phase {
-                    Phase::ReplicaVerdict => PrimaryOnly::ReplicaDenied,
+                    Phase::ReplicaVerdict if !turned_away => PrimaryOnly::ReplicaDenied,
                     _ => PrimaryOnly::ReplicaRefused,
                 };
                 self.give_replica_up(reason, actions);
@@ -520,6 +524,16 @@ impl Login {
             Said::More(payload) => self.replica_asks(&payload, actions),
             Said::Nonsense(_) => self.give_replica_up(PrimaryOnly::ReplicaProtocol, actions),
         }
+    }
+
+    /// A server's error: if it is about the server and not about the client, others are to know.
+    fn note_turned_away(&self, server: Peer, payload: &[u8], actions: &mut Vec<Action>) -> bool {
+        let error = ErrPacket::parse(payload);
+        let turned_away = error.is_ok_and(|error| self.link(server).is_turned_away(error.code));
+        if turned_away {
+            actions.push(Action::TurnedAway(server));
+        }
+        turned_away
     }
 
     /// The replica wants a signature with another name in front. Only one that was made already can

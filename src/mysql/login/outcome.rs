@@ -37,6 +37,8 @@ pub enum Action {
     /// There will be no TLS with this server: it is one that could not be connected to. If it does not
     /// offer TLS, what is still sent to it is a goodbye in plain text.
     NoTls(Peer, NoTls),
+    /// This server takes nobody now, whoever it is.
+    TurnedAway(Peer),
     /// Close this connection when all that was sent to it is out.
     Close(Peer),
     /// The client is logged in: what it sends from now on are commands. The OK packet is among the
@@ -55,6 +57,7 @@ impl fmt::Debug for Action {
             Self::StartTls => f.write_str("StartTls"),
             Self::OpenReplica => f.write_str("OpenReplica"),
             Self::NoTls(peer, why) => write!(f, "NoTls({peer:?}, {why:?})"),
+            Self::TurnedAway(peer) => write!(f, "TurnedAway({peer:?})"),
             Self::Close(peer) => write!(f, "Close({peer:?})"),
             Self::Complete(established) => write!(f, "Complete({established:?})"),
             Self::Fail(failure) => write!(f, "Fail({failure:?})"),

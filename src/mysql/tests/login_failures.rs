@@ -165,6 +165,41 @@ fn a_primary_that_is_full_says_so_itself() {
     );
     assert_eq!(failure.who(), Who::Server);
     assert_eq!(scene.opened, 0);
+    assert_eq!(scene.turned_away, [Primary]);
+}
+
+#[test]
+fn a_server_that_takes_nobody_is_told_from_one_that_refuses_an_account() {
+    let full = b"\xff\x10\x04#08004Too many connections";
+    let blocked = b"\xff\x69\x04Host 'x' is blocked because of many connection errors";
+    for says in [&full[..], blocked] {
+        let mut scene = at(At::Connecting);
+        scene.says(Replica, 0, says);
+        assert_eq!(scene.turned_away, [Replica]);
+        finish(&mut scene, At::Connecting);
+    }
+    // The connection above the limit comes to its login, and no further.
+    let mut scene = at(At::Verifying);
+    scene.says(Replica, 2, full);
+    assert_eq!(scene.turned_away, [Replica]);
+    finish(&mut scene, At::Verifying);
+    let reason = scene.done().primary_only;
+    assert_eq!(reason, Some(PrimaryOnly::ReplicaRefused));
+    let mut scene = at(At::Connecting);
+    scene.says(Primary, 2, full);
+    scene.gets(Client, 2, full);
+    assert_eq!(scene.turned_away, [Primary]);
+
+    for step in [At::Connecting, At::Verifying] {
+        let mut scene = at(step);
+        let server = if step == At::Verifying {
+            Replica
+        } else {
+            Primary
+        };
+        scene.says(server, 2, DENIED);
+        assert_eq!(scene.turned_away, []);
+    }
 }
 
 #[test]

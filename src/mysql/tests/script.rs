@@ -125,6 +125,8 @@ pub(super) struct Scene {
     pub(super) starts_tls: bool,
     /// With whom there will be no TLS.
     pub(super) no_tls: Option<(Peer, NoTls)>,
+    /// Who takes nobody.
+    pub(super) turned_away: Vec<Peer>,
     pub(super) closed: [bool; 3],
     pub(super) established: Option<Established>,
     pub(super) failure: Option<Failure>,
@@ -148,6 +150,7 @@ impl Scene {
             opened: 0,
             starts_tls: false,
             no_tls: None,
+            turned_away: Vec::new(),
             closed: [false; 3],
             established: None,
             failure: None,
@@ -214,6 +217,7 @@ impl Scene {
                 Action::StartTls => self.starts_tls = true,
                 Action::OpenReplica => self.opened += 1,
                 Action::NoTls(peer, why) => self.no_tls = Some((peer, why)),
+                Action::TurnedAway(peer) => self.turned_away.push(peer),
                 Action::Close(peer) => {
                     assert!(!self.closed[peer as usize], "{peer:?} is closed twice");
                     self.closed[peer as usize] = true;

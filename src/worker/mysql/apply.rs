@@ -46,6 +46,7 @@ impl<K: Kernel> Worker<K> {
                 Action::StartTls => self.start_tls(slot),
                 Action::OpenReplica => self.open_replica(slot),
                 Action::NoTls(peer, why) => self.note_no_tls(slot, leg_of(peer), why),
+                Action::TurnedAway(peer) => self.note_turned_away(slot, leg_of(peer)),
                 Action::Close(Peer::Client) => {}
                 Action::Close(peer) => self.leave_when_sent(slot, leg_of(peer)),
                 Action::Complete(established) => self.logged_in(slot, established),
@@ -62,18 +63,17 @@ impl<K: Kernel> Worker<K> {
         let now_ms = self.now_ms();
         self.leave_unauthenticated(slot);
         self.count_login(slot, &established);
-        let text_bytes_max = self.text_bytes_max();
-        let session = &mut self.sessions[slot];
-        let settings = settings_of(&session.route, text_bytes_max);
-        let tuning = session.route.tuning;
         for (server, leg) in [
             (&established.primary, SERVER),
             (&established.replica, REPLICA),
         ] {
             if server.is_some() {
-                self.kernel.tune(session.leg(leg).socket, &tuning);
+                self.let_in(slot, leg);
             }
         }
+        let text_bytes_max = self.text_bytes_max();
+        let session = &mut self.sessions[slot];
+        let settings = settings_of(&session.route, text_bytes_max);
         let conversation = session.conversation_mut();
         conversation.deadline_ms = u64::MAX;
         conversation.logged_in = true;

@@ -330,11 +330,18 @@ impl<K: Kernel> Worker<K> {
         let conversation = self.sessions[slot].conversation_mut();
         let login = conversation.replica_login.as_mut().expect("it is the ear");
         let progress = login.feed(&mut input, &mut out);
+        let turned_away = match &progress {
+            ServerProgress::Failed(error) => login.is_turned_away(error),
+            ServerProgress::Waiting | ServerProgress::LoggedIn(_) => false,
+        };
         let is_over = login.is_over();
         let taken = chunk.len() - input.len();
         self.drop_heard(slot, REPLICA, taken);
         if let ServerProgress::Failed(ServerLoginError::NoTls(why)) = progress {
             self.note_no_tls(slot, REPLICA, why);
+        }
+        if turned_away {
+            self.note_turned_away(slot, REPLICA);
         }
         self.send_secret(slot, REPLICA, out);
         match progress {

@@ -10,6 +10,7 @@ mod bulk;
 mod converse;
 mod count;
 mod deadlines;
+mod entry;
 mod kill;
 mod leave;
 mod replica;

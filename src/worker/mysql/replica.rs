@@ -184,12 +184,10 @@ impl<K: Kernel> Worker<K> {
     /// A replica has logged the session in.
     pub(super) fn attach_replica(&mut self, slot: u32, logged_in: &LoggedIn) {
         let now_us = self.kernel.now_us();
-        let session = &mut self.sessions[slot];
-        let tuning = session.route.tuning;
-        let conversation = session.conversation_mut();
+        self.let_in(slot, REPLICA);
+        let conversation = self.sessions[slot].conversation_mut();
         conversation.replica_login = None;
         conversation.replica_try.end();
-        self.kernel.tune(conversation.replica.socket, &tuning);
         let mut orders = std::mem::take(&mut self.orders);
         if let Some(splitter) = &mut conversation.splitter {
             splitter.replica_attached(&logged_in.greeting, logged_in.status, now_us, &mut orders);
