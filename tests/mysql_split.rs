@@ -227,6 +227,31 @@ fn the_last_insert_id_is_the_sessions_own() {
 }
 
 #[test]
+fn several_statements_that_are_too_long_to_be_read_keep_the_session_on_the_primary() {
+    let pair = Pair::shared();
+    pair.table("long_and_more", "a LONGTEXT");
+    let balancer = pair.balancer();
+    let many = Login::default().flag(flags::MULTI_STATEMENTS);
+    let mut client = many.connect(balancer.address()).unwrap();
+    let long = format!(
+        "INSERT INTO long_and_more VALUES ('{}')",
+        "v".repeat(70_000)
+    );
+    client.run(&[&long]);
+    assert_eq!(
+        client.reads_at(),
+        REPLICA,
+        "one alone has no state to leave"
+    );
+    client.run(&[&format!(
+        "{long}; CREATE TEMPORARY TABLE mine AS SELECT 7 AS a"
+    )]);
+    assert_eq!(client.row("SELECT a, @@server_id FROM mine"), "7 1");
+    client.reset();
+    assert_eq!(client.reads_at(), REPLICA);
+}
+
+#[test]
 fn multi_statements_and_multi_results_come_whole_and_from_the_primary() {
     let pair = Pair::shared();
     pair.primary

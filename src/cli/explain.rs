@@ -134,6 +134,7 @@ fn pin_after(mut state: State, statement: &Statement, decision: &Decision) -> Op
     let reply = Reply {
         status: Status::AUTOCOMMIT,
         failed: false,
+        several_results: false,
         changed_session: false,
     };
     state.after(statement, decision, Server::Primary, reply);

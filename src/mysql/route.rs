@@ -40,6 +40,8 @@ pub struct Reply {
     pub status: Status,
     /// It is an ERR packet.
     pub failed: bool,
+    /// It had a result before the last one.
+    pub several_results: bool,
     /// Its session track data tell of a system variable or of the schema. The flag alone
     /// ([`Status::SESSION_STATE_CHANGED`]) is set for every GTID, too.
     pub changed_session: bool,
@@ -452,6 +454,10 @@ impl State {
         self.pins = self
             .pins
             .with(statement.effects.takes.only(Pins::UNSHARED_STATE));
+        if reply.several_results && statement.reason == RouteReason::TooLong {
+            // Several statements in one, of which the first alone is known, and that by its verb.
+            self.pins = self.pins.with(Pins::UNSHARED_STATE);
+        }
         if server == Server::Primary {
             self.note_what_only_primary_has(statement, decision, reply);
         }

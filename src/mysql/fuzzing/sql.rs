@@ -101,6 +101,7 @@ fn check_route(dialect: Dialect, statement: &Statement) {
         let reply = Reply {
             status: Status(status),
             failed: status == 0,
+            several_results: status == 0x0003,
             changed_session: false,
         };
         for server in [Server::Primary, Server::Replica] {

@@ -54,6 +54,8 @@ pub(super) struct Exchange {
     step: Step,
     /// The replica has been asked whether it has the session's own writes.
     caught_up: bool,
+    /// The reply has had a result, and not the last one.
+    pub(super) several_results: bool,
     /// How the replies ended.
     pub(super) outcomes: PerServer<Option<Outcome>>,
     replayed: bool,
@@ -166,6 +168,7 @@ impl Splitter {
             began_us: now_us,
             step: Step::Preparing,
             caught_up: false,
+            several_results: false,
             outcomes: PerServer::default(),
             replayed: false,
         });
@@ -523,13 +526,15 @@ impl Splitter {
     ) {
         let side = self.side_mut(server);
         side.duty = Duty::Idle;
-        let reply = route::Reply {
-            status: side.status,
-            failed: outcome != Outcome::Ok,
-            changed_session,
-        };
+        let status = side.status;
         let Some(exchange) = &mut self.exchange else {
             return;
+        };
+        let reply = route::Reply {
+            status,
+            failed: outcome != Outcome::Ok,
+            several_results: exchange.several_results,
+            changed_session,
         };
         *exchange.outcomes.of_mut(server) = Some(outcome);
         let (statement, decision) = (exchange.ask.statement, exchange.decision);

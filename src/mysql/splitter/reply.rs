@@ -239,6 +239,11 @@ impl Splitter {
                     self.note_written(facts.gtids.as_deref(), facts.is_cut, now_us);
                 }
                 if !facts.last {
+                    if let Some(exchange) = &mut self.exchange
+                        && !own
+                    {
+                        exchange.several_results = true;
+                    }
                     return false;
                 }
                 (Outcome::Ok, facts.changed_session)

@@ -55,6 +55,7 @@ impl Session {
             let reply = Reply {
                 status,
                 failed,
+                several_results: false,
                 changed_session: false,
             };
             self.state.after(&statement, &decision, server, reply);
@@ -533,6 +534,7 @@ fn a_call_that_changed_the_session_pins_it() {
         let reply = Reply {
             status: IDLE.with(Status::SESSION_STATE_CHANGED),
             failed: false,
+            several_results: false,
             changed_session,
         };
         session.state.after(&statement, &decision, Primary, reply);

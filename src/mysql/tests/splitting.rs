@@ -174,13 +174,16 @@ fn the_rest_of_a_statement_that_was_refused_goes_to_nobody_once_its_server_is_go
 #[test]
 fn a_statement_that_is_too_long_to_be_read_pins_the_session_unless_its_verb_does_not() {
     const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+    const MORE_FOLLOW: &[u8] = &[0, 0, 0, 0xA, 0, 0, 0];
+    const PINNED: Option<RouteReason> = Some(RouteReason::UnsharedState);
     let comment = "/* who asks for it, and why, in somewhat more than a few words */ ";
-    for (verb, pin) in [
-        ("INSERT INTO t VALUES ('", None),
-        (
-            "CREATE TEMPORARY TABLE t AS SELECT '",
-            Some(RouteReason::UnsharedState),
-        ),
+    for (verb, replies, pin) in [
+        ("INSERT INTO t VALUES ('", &[OK][..], None),
+        ("CREATE TEMPORARY TABLE t AS SELECT '", &[OK], PINNED),
+        // Behind the first one there are others, whatever it is.
+        ("INSERT INTO t VALUES ('", &[MORE_FOLLOW, OK], PINNED),
+        ("INSERT INTO t VALUES ('", &[MORE_FOLLOW, TOO_LONG], PINNED),
+        ("INSERT INTO t VALUES ('", &[TOO_LONG], None),
     ] {
         let statement = [comment, verb, &"x".repeat(2000), "')"].concat();
         let mut splitter = logged_session(0);
@@ -191,8 +194,16 @@ fn a_statement_that_is_too_long_to_be_read_pins_the_session_unless_its_verb_does
             let taken = splitter.client(rest, 1, &mut orders).bytes();
             rest = &mut rest[taken..];
         }
-        primary_says(&mut splitter, 1, OK);
-        assert_eq!(splitter.pin(), pin, "{verb}");
+        for (sequence, reply) in (1..).zip(replies) {
+            primary_says(&mut splitter, sequence, reply);
+        }
+        assert!(!splitter.is_busy());
+        assert_eq!(splitter.pin(), pin, "{verb} {replies:?}");
+        // Several that were held have been read.
+        let held = b"SELECT 1; SELECT 2";
+        exchange(&mut splitter, Command::Query, held, MORE_FOLLOW);
+        primary_says(&mut splitter, 2, OK);
+        assert_eq!(splitter.pin(), pin);
     }
 }
 
