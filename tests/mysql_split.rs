@@ -510,6 +510,25 @@ fn a_statement_longer_than_what_is_read_goes_to_the_primary() {
 }
 
 #[test]
+fn the_first_thing_that_an_account_of_the_configuration_says_may_be_a_kill() {
+    let pair = Pair::shared();
+    let balancer = Balancer::start(&pair.config_with_account());
+    let mut victim = SqlClient::connect(balancer.address());
+    victim.send("SELECT SLEEP(604)");
+    until("it runs on the replica", || {
+        pair.replica
+            .sql("SHOW FULL PROCESSLIST")
+            .contains("SLEEP(604)")
+    });
+    let mut killer = SqlClient::connect(balancer.address());
+    killer.run(&[&format!("KILL QUERY {}", victim.thread_id())]);
+    let ended = quickly(Duration::from_secs(10), || victim.results());
+    let lost = matches!(ended, Err(SqlError::Lost));
+    assert!(!lost, "only the statement was to end");
+    assert_eq!(victim.reads_at(), REPLICA);
+}
+
+#[test]
 fn a_session_is_killed_by_the_id_that_its_client_knows() {
     let pair = Pair::shared();
     rules::a_session_is_killed_by_the_id_that_its_client_knows(&*pair);

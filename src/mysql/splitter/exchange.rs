@@ -219,11 +219,15 @@ impl Splitter {
         }
     }
 
-    /// Whether the command goes to the replica, alone or too.
+    /// Whether the command goes to the replica, alone or too. A `KILL` does what it does there over
+    /// this session's connection, once the primary has done its part: one has to be there then.
     fn needs_replica(&self) -> bool {
         let Some(exchange) = &self.exchange else {
             return false;
         };
+        if exchange.ask.kill.is_some() {
+            return self.can_open_replica();
+        }
         let decision = &exchange.decision;
         let target = server_of(decision.target, decision.answer);
         target == Some(Server::Replica)
@@ -714,7 +718,7 @@ impl Splitter {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        if exchange.decision.target != Target::Both {
+        if !matches!(exchange.decision.target, Target::Both | Target::Primary) {
             exchange.decision = Decision::to(Server::Primary, RouteReason::NoReplica);
         }
         if !self.is_open(Server::Primary) {

@@ -181,7 +181,7 @@ impl Splitter {
         }
     }
 
-    fn can_open_replica(&self) -> bool {
+    pub(super) fn can_open_replica(&self) -> bool {
         matches!(
             self.replica.connection,
             Connection::Possible | Connection::Opening

@@ -11,6 +11,7 @@ use crate::mysql::login::Peer;
 use crate::mysql::packet::{HEADER_BYTES, Status, write_command};
 use crate::mysql::splitter::{Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
+use crate::telemetry::RouteReason;
 
 const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 /// `ER_DUP_ENTRY`, `ER_PARSE_ERROR`
@@ -272,6 +273,53 @@ fn a_replica_that_cannot_be_told_everything_is_not_opened() {
     session.lose_replica();
     session.wait();
     session.reads_at(Server::Primary);
+}
+
+#[test]
+fn a_kill_has_a_replica_opened_through_which_it_reaches_what_runs_there() {
+    let mut session = Session::signed();
+    session.query("INSERT INTO t VALUES (1)");
+    assert!(
+        !session.splitter.is_open(Server::Replica),
+        "nobody needs it"
+    );
+    session.query("KILL QUERY 5");
+    assert_eq!(session.last_target, Some(Target::Primary));
+    assert!(session.splitter.is_open(Server::Replica));
+    assert!(
+        session.replica_was_told().is_empty(),
+        "5 is an id of the primary's"
+    );
+    let mut orders = Vec::new();
+    session.splitter.kill_at_replica(9, &mut orders);
+    session.carry_out(orders);
+    assert_eq!(session.replica_was_told(), ["KILL QUERY 9"]);
+}
+
+#[test]
+fn a_kill_is_done_by_the_primary_if_no_replica_can_be_had() {
+    let mut session = Session::signed();
+    let (mut orders, mut packet) = (Vec::new(), Vec::new());
+    write_command(&mut packet, Command::Query, b"KILL 5");
+    let taken = session.splitter.client(&mut packet, 2, &mut orders);
+    assert_eq!(taken.to, None, "it waits");
+    assert!(matches!(orders[..], [Order::OpenReplica]), "{orders:?}");
+    orders.clear();
+    session.splitter.replica_unavailable(3, &mut orders);
+    let [Order::Send(Peer::Primary, sent)] = &orders[..] else {
+        panic!("{orders:?}");
+    };
+    assert_eq!(*sent, packet);
+    orders.clear();
+    let mut ok = [&[7, 0, 0, 1][..], OK].concat();
+    session
+        .splitter
+        .server(Server::Primary, &mut ok, 4, &mut orders);
+    let done = orders.iter().find_map(|order| match order {
+        Order::Done(finished) => Some((finished.target, finished.reason)),
+        _ => None,
+    });
+    assert_eq!(done, Some((Target::Primary, RouteReason::Kill)));
 }
 
 #[test]

@@ -113,7 +113,9 @@ fn a_log_gets_the_beginning_of_what_runs_and_of_an_execution_what_was_prepared()
     const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
     const PREPARED: &[u8] = &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let execution = [7, 0, 0, 0, 0, 1, 0, 0, 0];
-    let mut splitter = logged_session(11);
+    let capabilities = Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF;
+    let with_replica = established(capabilities, false, false);
+    let mut splitter = Splitter::new(settings(11), Box::new(with_replica));
     let delete = b"DELETE FROM t WHERE a = 5";
     exchange(&mut splitter, Command::StmtPrepare, delete, PREPARED);
     assert_eq!(splitter.text(), b"", "nothing has run");
