@@ -40,22 +40,6 @@ impl Failure {
         !matches!(self, Self::KeysUsedUp | Self::Ours(_))
     }
 
-    /// A name for logs and counters.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Alert(_) => "alert",
-            Self::Certificate(_) => "certificate",
-            Self::CertificateMissing => "certificate_missing",
-            Self::Decrypt => "decrypt",
-            Self::KeysUsedUp => "keys_used_up",
-            Self::Misbehaved(_) => "misbehaved",
-            Self::NothingInCommon(_) => "nothing_in_common",
-            Self::NotTls => "not_tls",
-            Self::Ours(_) => "internal",
-            Self::TooLong => "too_long",
-        }
-    }
-
     /// Of a peer that offers no TLS that is still in use.
     pub fn too_old() -> Self {
         Self::NothingInCommon(TOO_OLD.into())
@@ -151,12 +135,20 @@ fn alerted(alert: AlertDescription) -> Cow<'static, str> {
     words.into()
 }
 
-/// Why a certificate does not do. What rustls has no name for it hands on wrapped up, and what it has
-/// only a name for it writes as that.
+/// Why a certificate does not do: the same words each time, so that a log can count them. What rustls
+/// has no name for it hands on wrapped up, and what it has only a name for it writes as that.
 fn unacceptable(why: &CertificateError) -> Cow<'static, str> {
     let words = match why {
         CertificateError::ApplicationVerificationFailure => "it was refused",
         CertificateError::BadEncoding => "it is damaged",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the revocation list of its issuer has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet"
+        }
         CertificateError::BadSignature => {
             "the signature on it is wrong, or its owner does not have the key"
         }
@@ -175,7 +167,7 @@ fn unacceptable(why: &CertificateError) -> Cow<'static, str> {
             "CaUsedAsEndEntity" => "it is an authority's (CA:TRUE), for signing others",
             other => return format!("it cannot be used ({other})").into(),
         },
-        // These say when, or for whom.
+        // These say for whom.
         why => return why.to_string().into(),
     };
     words.into()
@@ -215,6 +207,10 @@ fn incompatible(why: &PeerIncompatible) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
     use super::*;
 
     #[test]
@@ -234,6 +230,13 @@ mod tests {
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
                 "the client's certificate is not accepted: none of those who are trusted have \
                  signed it",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::ExpiredContext {
+                    time: UnixTime::since_unix_epoch(Duration::from_secs(2)),
+                    not_after: UnixTime::since_unix_epoch(Duration::from_secs(1)),
+                }),
+                "the client's certificate is not accepted: it has expired",
             ),
             (
                 Error::NoCertificatesPresented,

@@ -215,7 +215,7 @@ fn the_peer_learns_why_its_connection_ended() {
         told.to_string(),
         "the peer broke off with the alert bad_record_mac: it cannot decrypt what it was sent"
     );
-    assert_eq!(told.name(), "alert");
+    assert!(matches!(told, Failure::Alert(_)));
 }
 
 #[test]
