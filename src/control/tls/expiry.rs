@@ -169,7 +169,7 @@ impl WatchedList {
 fn in_words(validity: Validity) -> String {
     match validity {
         Validity::ExpiredFor(time) => format!("expired {} ago", rough(time)),
-        Validity::NotFor(time) => format!("is not valid before {} have passed", rough(time)),
+        Validity::NotFor(time) => format!("becomes valid in {}", rough(time)),
         Validity::ValidFor(time) => format!("expires in {}", rough(time)),
     }
 }
