@@ -41,10 +41,12 @@ impl Affinity {
 
     /// What a server of this weight, which is not 0, bids for a client.
     pub(super) fn bid(&self, server: usize, weight: u16, client: Client) -> u64 {
-        let draw = mix(client.0 ^ self.0[server]) >> (u64::BITS - f64::MANTISSA_DIGITS);
+        // One bit less than a number holds, for the half.
+        const BITS: u32 = f64::MANTISSA_DIGITS - 1;
+        let draw = mix(client.0 ^ self.0[server]) >> (u64::BITS - BITS);
         // Between 0 and 1, and neither of them. Of numbers divided so, that of a server is the
         // highest with a probability in proportion to its weight.
-        let uniform = (draw as f64 + 0.5) / (1_u64 << f64::MANTISSA_DIGITS) as f64;
+        let uniform = (draw as f64 + 0.5) / (1_u64 << BITS) as f64;
         let bid = f64::from(weight) / -uniform.ln();
         // Numbers above 0 compare as their bits do.
         bid.to_bits()
