@@ -299,7 +299,8 @@ impl ReplyTracker {
     }
 
     /// Whether rows are coming.
-    pub fn is_in_rows(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_in_rows(&self) -> bool {
         self.state == State::Rows
     }
 

@@ -39,10 +39,6 @@ pub mod alert {
     pub const RECORD_OVERFLOW: u8 = 22;
     /// A message that does not belong here.
     pub const UNEXPECTED_MESSAGE: u8 = 10;
-    /// No server of the name that was asked for.
-    pub const UNRECOGNIZED_NAME: u8 = 112;
-    /// This side's fault.
-    pub const INTERNAL_ERROR: u8 = 80;
 }
 
 /// The record of a fatal alert, for a client with which nothing has been agreed.
@@ -72,8 +68,6 @@ pub struct Hello {
     pub alpn: Vec<Vec<u8>>,
     /// The versions of TLS it offers: 0x0304 is TLS 1.3, 0x0303 is TLS 1.2.
     pub versions: Vec<u16>,
-    /// The signature algorithms it accepts, best first.
-    pub signature_algorithms: Vec<u16>,
 }
 
 impl Hello {
@@ -388,11 +382,6 @@ fn reader_of(kind: u16) -> Option<(&'static str, ReadExtension)> {
     Some(match kind {
         0 => ("the server name", |hello, data| {
             hello.server_name = server_name(data)?;
-            Ok(())
-        }),
-        13 => ("the signature algorithms", |hello, data| {
-            let name = "the signature algorithms";
-            hello.signature_algorithms = numbers(data.vector16(name)?, name)?;
             Ok(())
         }),
         16 => ("the protocol list", |hello, data| {

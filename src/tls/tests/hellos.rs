@@ -71,7 +71,6 @@ fn a_real_hello_is_read_in_any_pieces_and_any_records() {
         };
         assert_eq!(hello.server_name, host("www.example.org"));
         assert_eq!(hello.versions, [0x0304, 0x0303]);
-        assert!(hello.signature_algorithms.contains(&0x0403));
         assert!(hello.alpn.is_empty());
     }
     for cut in 0..bytes.len() {
@@ -111,7 +110,6 @@ fn everything_that_is_asked_for_is_read() {
         server_name: host("a.example"),
         alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         versions: vec![0x0A0A, 0x0304],
-        signature_algorithms: vec![0x0403, 0x0804],
     };
     assert_eq!(read(&bytes), Verdict::Hello(Box::new(expected)));
 }
