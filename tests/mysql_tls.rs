@@ -7,12 +7,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::thread;
-use std::time::Duration;
 
 use support::clients::{python, run as run_program};
 use support::rogue::{OK, greeting_with_tls, packet};
 use support::{
-    Authority, Balancer, Config, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
+    Authority, Balancer, Config, DEADLINE, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
     RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13, until,
 };
 
@@ -232,9 +231,12 @@ fn needing_tls(primary: &RunningRogue) -> Config {
 #[test]
 fn a_server_that_does_not_offer_tls_is_not_asked_for_it_and_the_client_need_not_wait() {
     let rogue = Rogue::default().start();
-    let config = needing_tls(&rogue);
+    let config = needing_tls(&rogue)
+        .listener("connect_deadline = \"5m\"")
+        .listener("login_timeout = \"5m\"")
+        .pool("connect_timeout = \"5m\"");
     let balancer = Balancer::start(&config);
-    let error = quickly(Duration::from_secs(3), || {
+    let error = quickly(DEADLINE, || {
         refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"))
     });
     assert!(error.contains(NO_SERVER), "{error}");
