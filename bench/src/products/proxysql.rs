@@ -77,8 +77,7 @@ pub(super) fn config(
 
 fn server(address: SocketAddr, hostgroup: u32, has_tls: bool) -> String {
     format!(
-        "{{ address = \"{}\", port = {}, hostgroup = {hostgroup}, use_ssl = {}, \
-         max_connections = {MAX_CONNECTIONS} }}",
+        "{{ address = \"{}\", port = {}, hostgroup = {hostgroup}, use_ssl = {} }}",
         address.ip(),
         address.port(),
         u8::from(has_tls)
@@ -120,9 +119,8 @@ mod tests {
         for part in [
             "  threads = 1\n  interfaces = \"127.0.0.1:1\"\n",
             "mysql_ifaces = \"127.0.0.1:2\"\n",
-            "{ address = \"127.0.0.1\", port = 5, hostgroup = 10, use_ssl = 0, ",
-            "{ address = \"127.0.0.1\", port = 6, hostgroup = 20, use_ssl = 0, ",
-            "max_connections = 300 }",
+            "{ address = \"127.0.0.1\", port = 5, hostgroup = 10, use_ssl = 0 }",
+            "{ address = \"127.0.0.1\", port = 6, hostgroup = 20, use_ssl = 0 }",
             "match_digest = \"^SELECT\", destination_hostgroup = 20, apply = 1 }",
             "password = \"sbtest-secret\", use_ssl = 0, default_hostgroup = 10, active = 1 }",
         ] {
@@ -143,8 +141,8 @@ mod tests {
             for part in [
                 format!("\n  have_ssl = {}\n", clients == 1),
                 format!("\"sbtest-secret\", use_ssl = {clients}, "),
-                format!("port = 5, hostgroup = 10, use_ssl = {servers}, "),
-                format!("port = 6, hostgroup = 20, use_ssl = {servers}, "),
+                format!("port = 5, hostgroup = 10, use_ssl = {servers} }}"),
+                format!("port = 6, hostgroup = 20, use_ssl = {servers} }}"),
             ] {
                 assert!(config.contains(&part), "{part} is missing in\n{config}");
             }
