@@ -85,7 +85,8 @@ labels! {
         ClientTooOld => "client_too_old",
         /// The client wants TLS, which was not offered, or for the second time.
         ClientWantsTls => "client_wants_tls",
-        /// A configured account cannot be logged in with what is known of its password.
+        /// What is known of the account's password, from the configuration or from the client, is not
+        /// what the server wants.
         CredentialUnusable => "credential_unusable",
         /// No server can take the session.
         NoServer => "no_server",
@@ -93,6 +94,8 @@ labels! {
         OutOfOrder => "out_of_order",
         /// The client's packet is longer than any of a login.
         PacketTooLong => "packet_too_long",
+        /// The client's password would have gone to a server in plain text.
+        PasswordInPlain => "password_in_plain",
         /// The client has not encrypted its password for ringway's key.
         PasswordUnreadable => "password_unreadable",
         /// The primary was lost in the middle of the login.

@@ -205,7 +205,7 @@ impl Login {
         let plugin = response.plugin.clone();
         let signed_by = plugin.as_deref().unwrap_or(Plugin::Native.name());
         if !self.token.is_empty() && !self.may_pass_on(signed_by) {
-            return self.fail(Failure::CredentialUnusable, actions);
+            return self.fail(Failure::PasswordInPlain, actions);
         }
         let token = std::mem::take(&mut self.token);
         let for_lead = self.for_lead(&response);
@@ -272,7 +272,7 @@ impl Login {
         }
         let plugin = AuthSwitch::parse(payload).map_or(&b""[..], |switch| switch.plugin);
         if !self.may_pass_on(plugin) {
-            return self.fail(Failure::CredentialUnusable, actions);
+            return self.fail(Failure::PasswordInPlain, actions);
         }
         self.plugin = known.map(|(plugin, _)| plugin);
         self.scramble = known.map(|(_, scramble)| scramble);

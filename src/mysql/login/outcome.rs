@@ -167,7 +167,8 @@ pub enum Failure {
     ClientWantsTls,
     /// The client does not want TLS, and has to.
     TlsRequired,
-    /// A configured account cannot be logged in with what is known of its password.
+    /// What is known of the account's password, from the configuration or from the client, is not what
+    /// the server wants.
     CredentialUnusable,
     /// No server can take the session.
     NoServer,
@@ -175,6 +176,9 @@ pub enum Failure {
     OutOfOrder,
     /// The client's packet is longer than any of a login.
     PacketTooLong,
+    /// The client's password would have gone to a server in plain text: its plugin says it as it is, and
+    /// the server is spoken to without TLS.
+    PasswordInPlain,
     /// The client has not encrypted its password for ringway's key.
     PasswordUnreadable,
     /// The primary was lost in the middle of the login.
@@ -204,6 +208,7 @@ impl Failure {
             Self::NoServer => LoginFailure::NoServer,
             Self::OutOfOrder => LoginFailure::OutOfOrder,
             Self::PacketTooLong => LoginFailure::PacketTooLong,
+            Self::PasswordInPlain => LoginFailure::PasswordInPlain,
             Self::PasswordUnreadable => LoginFailure::PasswordUnreadable,
             Self::ServerLost => LoginFailure::ServerLost,
             Self::ServerProtocol(_) => LoginFailure::ServerProtocol,
@@ -224,6 +229,7 @@ impl Failure {
             | Self::PasswordUnreadable
             | Self::TlsRequired => Who::Client,
             Self::CredentialUnusable
+            | Self::PasswordInPlain
             | Self::ServerRefused {
                 configured: true, ..
             } => Who::Operator,
@@ -265,6 +271,7 @@ impl Failure {
             Self::NoServer => (UNKNOWN_ERROR, b"08S01", text(NO_SERVER)),
             Self::OutOfOrder => (1156, b"08S01", text("Got packets out of order")),
             Self::PacketTooLong => (1153, b"08S01", text(TOO_LONG)),
+            Self::PasswordInPlain => (1045, b"28000", text(IN_PLAIN)),
             Self::PasswordUnreadable => (1045, b"28000", text(UNREADABLE)),
             Self::ServerLost => (UNKNOWN_ERROR, b"08S01", text(LOST)),
             Self::ServerProtocol(_) => (UNKNOWN_ERROR, b"08S01", text(NONSENSE)),
@@ -298,7 +305,9 @@ const UNKNOWN_ERROR: u16 = 1105;
 const TOO_OLD: &str = "Client does not support the authentication protocol since MySQL 4.1";
 const NO_TLS: &str = "Bad handshake: TLS was asked for and not offered";
 const TLS_REQUIRED: &str = "Connections without TLS are not allowed at this balancer";
-const UNUSABLE: &str = "The balancer cannot log this account in with what it is configured to know";
+const UNUSABLE: &str = "The balancer cannot log this account in with what it knows of its password";
+const IN_PLAIN: &str =
+    "The balancer passes no password on in plain text, and reaches its servers without TLS";
 const NO_SERVER: &str = "The balancer can reach no server that could take this connection";
 const TOO_LONG: &str = "Got a packet bigger than a login can be";
 const UNREADABLE: &str =

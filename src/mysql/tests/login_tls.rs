@@ -391,6 +391,8 @@ fn what_a_client_says_in_plain_words_on_tls_reaches_no_server_without() {
     let mut scene = on_tls(CLEAR);
     scene.says(Client, 2, &response(b"test", CLEAR, b"secret\0"));
     assert_eq!(error_of(&mut scene), (3, 1045));
+    assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
+    assert_eq!(Failure::PasswordInPlain.who(), Who::Operator);
     scene.leaves_as_nobody(Primary);
 
     // Nor by a server that asks for it.
@@ -400,7 +402,7 @@ fn what_a_client_says_in_plain_words_on_tls_reaches_no_server_without() {
     scene.gets(Primary, 1, &signed);
     scene.says(Primary, 2, &[b"\xfe", CLEAR, b"\0"].concat());
     assert_eq!(error_of(&mut scene), (3, 1045));
-    assert_eq!(scene.failure, Some(Failure::CredentialUnusable));
+    assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
 }
 
 #[test]
