@@ -115,6 +115,39 @@ fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_n
 }
 
 #[test]
+fn a_handshake_that_does_not_end_within_the_login_is_counted_as_one_that_failed() {
+    let pair = Pair::shared();
+    let config = pair
+        .config()
+        .process("workers = 1")
+        .pool_mysql("replica_login_timeout = \"300ms\"")
+        .pool_mysql("login_timeout = \"300ms\"")
+        .listener_tls("mode = \"preferred\"")
+        .listener_tls("handshakes_max = 1");
+    let balancer = Balancer::start(&config);
+    let timed_out = || {
+        let failures = "ringway_tls_handshake_failures_total";
+        let metrics = balancer.metrics();
+        assert_eq!(
+            metrics.sum(failures, &[]),
+            metrics.sum(failures, &[("reason", "timeout")])
+        );
+        metrics.sum(failures, &[])
+    };
+    let without_tls = SqlClient::greeted(balancer.address()).unwrap();
+    balancer.wait_closed("client", "login_timeout", 1);
+    assert_eq!(timed_out(), 0.0, "it has not asked for TLS");
+    let clients = [(); 2].map(|()| asking_for_tls(&balancer));
+    balancer.wait_closed("client", "login_timeout", 3);
+    assert_eq!(
+        timed_out(),
+        2.0,
+        "one has begun, one has waited for its turn"
+    );
+    drop((without_tls, clients));
+}
+
+#[test]
 fn clients_that_have_to_use_tls_and_do_not_are_told_so() {
     let pair = Pair::shared();
     let config = pair.config().listener_tls("mode = \"required\"");

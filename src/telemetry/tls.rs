@@ -24,7 +24,7 @@ labels! {
         NothingInCommon => "nothing_in_common",
         /// The client speaks something else.
         NotTls => "not_tls",
-        /// `tls.handshake_timeout` passed.
+        /// `tls.handshake_timeout` passed, or on the MySQL port `login_timeout`.
         Timeout => "timeout",
         /// A message longer than anyone needs.
         TooLong => "too_long",

@@ -81,6 +81,7 @@ impl<K: Kernel> Worker<K> {
     /// A login has taken too long. A server whose handshake is not finished is left properly before
     /// the session ends.
     fn login_expired(&mut self, slot: u32) {
+        self.handshake_in_login_expired(slot);
         let conversation = self.sessions[slot].conversation_mut();
         let login = conversation.login.as_mut();
         let login = login.expect("who has logged in has no such deadline");

@@ -19,6 +19,8 @@ enum Refusal<'a> {
     CutOff(Reason),
     /// TLS with it has failed.
     Failed(&'a Failure),
+    /// The time for its login is up, of which the handshake is a part.
+    LoginTimedOut,
     /// Its first message cannot be read.
     Malformed(Malformed),
     /// It speaks something else.
@@ -34,7 +36,7 @@ impl Refusal<'_> {
             Self::CutOff(_) => HandshakeFailure::CutOff,
             Self::Malformed(_) => HandshakeFailure::Misbehaved,
             Self::NotTls(_) => HandshakeFailure::NotTls,
-            Self::TimedOut => HandshakeFailure::Timeout,
+            Self::LoginTimedOut | Self::TimedOut => HandshakeFailure::Timeout,
             Self::Failed(failure) => match failure {
                 Failure::Alert(_) => HandshakeFailure::Alert,
                 Failure::Certificate(_) => HandshakeFailure::Certificate,
@@ -54,6 +56,7 @@ impl Refusal<'_> {
         match self {
             Self::CutOff(reason) => reason,
             Self::Failed(_) | Self::Malformed(_) => Reason::TlsHandshake,
+            Self::LoginTimedOut => Reason::LoginTimeout,
             Self::NotTls(_) => Reason::NotTls,
             Self::TimedOut => Reason::TlsHandshakeTimeout,
         }
@@ -64,6 +67,9 @@ impl Refusal<'_> {
         match self {
             Self::CutOff(_) => "the client broke off in its handshake".into(),
             Self::Failed(failure) => failure.with("client"),
+            Self::LoginTimedOut => {
+                "the client had not finished its handshake within login_timeout".into()
+            }
             Self::Malformed(broken) => {
                 Failure::Misbehaved(broken.to_string().into()).with("client")
             }
@@ -253,6 +259,14 @@ impl<K: Kernel> Worker<K> {
     pub(in crate::worker) fn handshake_expired(&mut self, slot: u32) {
         let (who, reason) = self.fail_handshake(slot, Refusal::TimedOut);
         self.end(slot, who, reason);
+    }
+
+    /// The time for a login is up, and with it that for the handshake in it, if the client has not
+    /// finished that. How the session ends is the login's to say.
+    pub(in crate::worker) fn handshake_in_login_expired(&mut self, slot: u32) {
+        if self.sessions[slot].is_shaking_hands(CLIENT) {
+            self.fail_handshake(slot, Refusal::LoginTimedOut);
+        }
     }
 
     /// There will be no TLS with the client: counts it, the first time. Returns how the session ends
