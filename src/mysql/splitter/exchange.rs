@@ -3,7 +3,7 @@
 use super::kill::Kill;
 use super::prepared::{Binding, set_statement_id, with_types};
 use super::server::{Connection, Duty, PerServer, Purpose};
-use super::{Order, Phase, Splitter, Tracking, Written, gtid, peer, server_of};
+use super::{Order, Phase, Splitter, Tracking, gtid, peer, server_of};
 use crate::config::ReadAfterWrite;
 use crate::limits::HELD_BYTES_KEPT;
 use crate::mysql::capabilities::Capabilities;
@@ -297,9 +297,7 @@ impl Splitter {
         let vouched = exchange.ask.statement.hint == Some(Hint::Replica);
         let within = self.state.in_transaction();
         let both = exchange.decision.target == Target::Both;
-        let Written::Gtids(gtids) = &self.own_writes else {
-            return None;
-        };
+        let gtids = self.written.unseen()?;
         let asks = !exchange.caught_up && !vouched && !within && !both;
         asks.then(|| gtid::question(gtids, self.settings.gtid_wait))
     }
@@ -652,7 +650,7 @@ impl Splitter {
         match self.settings.read_after_write {
             ReadAfterWrite::Off => {}
             ReadAfterWrite::For(_) if reads || !exchange.ask.is_counted => {}
-            ReadAfterWrite::For(_) => self.own_writes = Written::AtUs(now_us),
+            ReadAfterWrite::For(_) => self.written.at(now_us),
             ReadAfterWrite::Gtid => self.note_gtids(reported, is_cut, reads),
         }
     }
@@ -669,32 +667,20 @@ impl Splitter {
         let was_read = code != PARSE_ERROR || statement.calls();
         let writes = exchange.ask.is_counted && was_read && !writes_nothing(statement);
         match self.settings.read_after_write {
-            ReadAfterWrite::For(_) if writes => self.own_writes = Written::AtUs(now_us),
+            ReadAfterWrite::For(_) if writes => self.written.at(now_us),
             // An error names no transactions.
-            ReadAfterWrite::Gtid if writes && may_have_parts(statement) => {
-                self.own_writes = Written::Unknown;
-            }
+            ReadAfterWrite::Gtid if writes && may_have_parts(statement) => self.written.unnamed(),
             _ => {}
         }
     }
 
     fn note_gtids(&mut self, reported: Option<&[u8]>, is_cut: bool, reads: bool) {
         let spoilt = self.tracking == Tracking::Spoilt && !reads;
-        let Some(reported) = reported else {
-            if spoilt || is_cut {
-                self.own_writes = Written::Unknown;
-            }
-            return;
-        };
-        let mut known = match std::mem::replace(&mut self.own_writes, Written::Nothing) {
-            Written::Gtids(known) => known,
-            Written::Unknown => return self.own_writes = Written::Unknown,
-            Written::Nothing | Written::AtUs(_) => Vec::new(),
-        };
-        self.own_writes = match gtid::add(&mut known, reported) {
-            true => Written::Gtids(known),
-            false => Written::Unknown,
-        };
+        match reported {
+            Some(reported) => self.written.transactions(reported),
+            None if spoilt || is_cut => self.written.unnamed(),
+            None => {}
+        }
     }
 
     /// The replica has said whether it has the session's own writes.
@@ -706,7 +692,7 @@ impl Splitter {
             }
         }
         if has_them {
-            self.own_writes = Written::Nothing;
+            self.written.found(self.established.can_get_replica());
         } else {
             self.counts.gtid_timeouts = self.counts.gtid_timeouts.saturating_add(1);
         }

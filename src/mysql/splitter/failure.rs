@@ -123,6 +123,7 @@ impl Splitter {
         self.replica.status = status;
         self.state.set_status(Server::Replica, status);
         self.established.replica = Some(greeting.clone());
+        self.written.replica_replaced();
         if !self.replay(0, orders) {
             self.resume(now_us, orders);
         }

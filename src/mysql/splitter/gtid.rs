@@ -16,10 +16,9 @@ pub(super) fn add(known: &mut Vec<u8>, reported: &[u8]) -> bool {
     if is_mariadb(reported) {
         return add_positions(known, reported);
     }
-    if !known.is_empty() {
-        known.push(b',');
+    for set in reported.split(|byte| *byte == b',') {
+        add_set(known, set.trim_ascii());
     }
-    known.extend_from_slice(reported);
     true
 }
 
@@ -79,6 +78,64 @@ fn add_positions(known: &mut Vec<u8>, reported: &[u8]) -> bool {
     true
 }
 
+/// MySQL waits for sets, `source:numbers:numbers`. A session's transactions have one source as a
+/// rule: it is named once, and numbers that follow each other are one range.
+fn add_set(known: &mut Vec<u8>, set: &[u8]) {
+    let newest = known.rsplit(|byte| *byte == b',').next();
+    let (newest, added) = (newest.and_then(source_and_numbers), source_and_numbers(set));
+    let Some(((_, before), (_, numbers))) = newest.zip(added).filter(|(a, b)| a.0 == b.0) else {
+        if !known.is_empty() {
+            known.push(b',');
+        }
+        return known.extend_from_slice(set);
+    };
+    let before = before
+        .rsplit(|byte| *byte == b':')
+        .next()
+        .unwrap_or_default();
+    let (from, to) = ends(before);
+    let (next, rest) = match numbers.iter().position(|byte| *byte == b':') {
+        Some(colon) => numbers.split_at(colon),
+        None => (numbers, &[][..]),
+    };
+    let (first, last) = ends(next);
+    let following = number(to).and_then(|to| to.checked_add(1));
+    if following.is_some() && following == number(first) {
+        let range = [from, b"-", last].concat();
+        known.truncate(known.len().saturating_sub(before.len()));
+        known.extend_from_slice(&range);
+    } else {
+        known.push(b':');
+        known.extend_from_slice(next);
+    }
+    known.extend_from_slice(rest);
+}
+
+/// The parts of a set. The source is a UUID, perhaps with a tag, which begins with no digit.
+fn source_and_numbers(set: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_number = |at: &usize| set.get(*at).is_some_and(u8::is_ascii_digit);
+    let parts = (1..).zip(set).filter(|(_, byte)| **byte == b':');
+    let at = parts.map(|(at, _)| at).take(2).find(is_number)?;
+    let (source, numbers) = set.split_at_checked(at)?;
+    let is_plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':');
+    numbers.iter().all(is_plain).then_some((source, numbers))
+}
+
+/// The first number of a range and its last one: the same where it is one number.
+fn ends(range: &[u8]) -> (&[u8], &[u8]) {
+    match range.iter().position(|byte| *byte == b'-') {
+        Some(dash) => {
+            let (first, last) = range.split_at(dash);
+            (first, last.get(1..).unwrap_or_default())
+        }
+        None => (range, range),
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 fn domain(position: &[u8]) -> Option<&[u8]> {
     position.split(|byte| *byte == b'-').next()
 }
@@ -102,10 +159,37 @@ mod tests {
     }
 
     #[test]
-    fn mysql_waits_for_all_of_them() {
-        let all = "3e11fa47-71ca-11e1-9e33-c80aa9429562:5,3e11fa47-71ca-11e1-9e33-c80aa9429562:9";
-        let reports: Vec<_> = all.split(',').collect();
-        assert_eq!(added(&reports), all);
+    fn mysql_waits_for_all_of_them_and_each_source_is_named_once() {
+        const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        const B: &str = "11111111-1111-1111-1111-111111111111";
+        let of = |reports: &str| {
+            let long = reports.replace('A', A).replace('B', B);
+            let reports: Vec<_> = long.split(' ').collect();
+            added(&reports).replace(A, "A").replace(B, "B")
+        };
+        assert_eq!(of("A:5 A:9"), "A:5:9");
+        assert_eq!(of("A:5 A:6 A:7 A:9"), "A:5-7:9");
+        assert_eq!(of("B:5-6 B:7-9:12 B:13"), "B:5-9:12-13");
+        assert_eq!(of("A:5 B:6 A:6"), "A:5,B:6,A:6");
+        assert_eq!(of("A:4 A:5,\nB:1,A:6"), "A:4-5,B:1,A:6");
+        assert_eq!(of("A:t:5 A:t:6 A:6"), "A:t:5-6,A:6");
+        // What looks otherwise than expected is repeated as it is.
+        assert_eq!(of("A:5 A:1:t:5 A:7"), "A:5,A:1:t:5,A:7");
+        assert_eq!(of("A:18446744073709551615 A:4"), "A:18446744073709551615:4");
+        assert_eq!(of("A:5- A:6"), "A:5-:6");
+        assert_eq!(of("A:5- A:-7"), "A:5-,A:-7");
+    }
+
+    #[test]
+    fn hundreds_of_a_sessions_transactions_are_kept_among_those_of_others() {
+        let mut known = Vec::new();
+        for n in 0..400 {
+            let report = format!(
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:{}",
+                10_000_000 + 7 * n
+            );
+            assert!(add(&mut known, report.as_bytes()), "{n}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod prepared;
 mod query;
 mod reply;
 mod server;
+mod written;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use self::exchange::Exchange;
 use self::journal::Journal;
 use self::prepared::{Meaning, PreparedStatements};
 use self::server::{Connection, ServerSide};
+use self::written::Written;
 use super::capabilities::Capabilities;
 use super::framer::Framer;
 use super::handshake::Response;
@@ -141,7 +143,8 @@ pub struct Splitter {
     prepared: PreparedStatements,
     meaning: Meaning,
     journal: Journal,
-    own_writes: Written,
+    /// What it has written that the replica may not have.
+    written: Written,
     /// Whether the primary has been told to report GTIDs.
     tracking: Tracking,
     /// The text of the statement that is being prepared.
@@ -175,19 +178,6 @@ enum Phase {
     File(Server),
     /// Nothing: another login, or the end.
     Closed,
-}
-
-/// What the session has written that the replica may not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Written {
-    /// Nothing that anybody asks about.
-    Nothing,
-    /// Something, at this moment.
-    AtUs(u64),
-    /// These transactions.
-    Gtids(Vec<u8>),
-    /// Something that cannot be named.
-    Unknown,
 }
 
 /// Whether the primary reports GTIDs.
@@ -255,7 +245,7 @@ impl Splitter {
             prepared: PreparedStatements::default(),
             meaning: Meaning::default(),
             journal: Journal::default(),
-            own_writes: Written::Nothing,
+            written: Written::default(),
             tracking: Tracking::Settled,
             preparing: Vec::new(),
             gathered: Vec::new(),
@@ -380,13 +370,10 @@ impl Splitter {
     /// Whether the replica may lack what the session wrote, as far as can be told without asking
     /// the replica.
     fn own_writes(&self, now_us: u64) -> OwnWrites {
-        let unseen = match (&self.own_writes, self.settings.read_after_write) {
-            (Written::AtUs(at_us), ReadAfterWrite::For(time)) => {
-                let until_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-                now_us < at_us.saturating_add(until_us)
-            }
-            (Written::Unknown, _) => true,
-            _ => false,
+        let unseen = match self.settings.read_after_write {
+            ReadAfterWrite::Off => false,
+            ReadAfterWrite::For(time) => self.written.is_within(time, now_us),
+            ReadAfterWrite::Gtid => self.written.has_unnamed(),
         };
         match unseen {
             true => OwnWrites::Unseen,

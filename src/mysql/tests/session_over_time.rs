@@ -18,7 +18,11 @@ const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 const ERROR: &[u8] = b"\xff\x26\x04#23000no";
 const NO_STATEMENT: &[u8] = b"\xff\x28\x04#42000no";
 
-/// `ColumnDefinition41` of a parameter.
+/// The OK packet behind the rows of a result.
+const END: &[u8] = &[0xfe, 0, 0, 2, 0, 0, 0];
+
+/// `ColumnDefinition41` of a parameter, and of a number.
+const COLUMN: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
 const PARAMETER: &[u8] = b"\x03def\0\0\0\x01?\0\x0c\x3f\0\0\0\0\0\xfd\x80\0\0\0\0";
 
 /// A session whose servers do what they are told, and note it.
@@ -32,6 +36,10 @@ struct Session {
     next_id: u32,
     /// Of the statements that are prepared.
     parameters: u8,
+    /// What the primary calls the transactions of `INSERT`s.
+    gtid: &'static str,
+    /// The replica does not have what it is asked for.
+    is_late: bool,
     last_target: Option<Target>,
 }
 
@@ -55,7 +63,8 @@ impl Session {
             calls_pin: false,
             text_bytes_max: 0,
         };
-        let established = established(capabilities(), false, opens_later);
+        let tracks = read_after_write == ReadAfterWrite::Gtid;
+        let established = established(capabilities(), tracks, opens_later);
         Self {
             splitter: Splitter::new(settings, Box::new(established)),
             now_us: 1,
@@ -63,6 +72,8 @@ impl Session {
             fails: false,
             next_id: 1,
             parameters: 0,
+            gtid: "",
+            is_late: false,
             last_target: None,
         }
     }
@@ -138,8 +149,11 @@ impl Session {
             Command::StmtClose => return,
             _ if self.fails && payload.ends_with(b"$$") => NO_STATEMENT.to_vec(),
             _ if self.fails => ERROR.to_vec(),
+            _ if payload.starts_with(b"\x03INSERT") => written(self.gtid),
+            _ if is_question(payload) => vec![1],
             _ => OK.to_vec(),
         };
+        let rows: &[&[u8]] = if self.is_late { &[] } else { &[b"\x011"] };
         let mut says = |sequence, payload: &[u8]| {
             let mut packet = [&[payload.len() as u8, 0, 0, sequence], payload].concat();
             self.splitter
@@ -149,6 +163,11 @@ impl Session {
         if command == Command::StmtPrepare {
             for parameter in 0..self.parameters {
                 says(2 + parameter, PARAMETER);
+            }
+        } else if is_question(payload) {
+            let result = [&[COLUMN], rows, &[END]].concat();
+            for (sequence, packet) in (2..).zip(result) {
+                says(sequence, packet);
             }
         }
     }
@@ -182,6 +201,21 @@ impl Session {
         };
         assert_eq!(self.last_target, Some(target));
     }
+}
+
+/// Whether it is ringway's own question after the session's writes.
+fn is_question(payload: &[u8]) -> bool {
+    payload.starts_with(b"\x03SELECT 1 FROM DUAL WHERE ")
+}
+
+/// The OK packet of a transaction with this name; without one, any.
+fn written(gtid: &str) -> Vec<u8> {
+    if gtid.is_empty() {
+        return OK.to_vec();
+    }
+    let len = gtid.len() as u8;
+    let track = [&[3, len + 2, 0, len], gtid.as_bytes()].concat();
+    [&[0, 0, 0, 2, 0x40, 0, 0, 0, len + 4], &track[..]].concat()
 }
 
 fn capabilities() -> Capabilities {
@@ -395,4 +429,23 @@ fn a_write_that_failed_may_have_written() {
     session.fails = true;
     session.query("CALL p()");
     session.reads_at(Server::Primary);
+}
+
+#[test]
+fn another_replica_is_asked_for_what_the_session_has_written() {
+    let question = "SELECT 1 FROM DUAL WHERE WAIT_FOR_EXECUTED_GTID_SET('3e11:5', 0.100) = 0";
+    let mut session = Session::of(true, ReadAfterWrite::Gtid);
+    session.gtid = "3e11:5";
+    session.query("INSERT INTO t VALUES (1)");
+    session.reads_at(Server::Replica);
+    assert_eq!(session.replica_was_told(), [question, "SELECT 1"]);
+    session.reads_at(Server::Replica);
+    assert_eq!(session.replica_was_told(), ["SELECT 1"], "it has said so");
+    session.lose_replica();
+    session.wait();
+    session.is_late = true;
+    session.reads_at(Server::Primary);
+    session.is_late = false;
+    session.reads_at(Server::Replica);
+    assert_eq!(session.replica_was_told(), [question, question, "SELECT 1"]);
 }
