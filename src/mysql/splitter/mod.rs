@@ -350,12 +350,14 @@ impl Splitter {
         }
     }
 
-    /// The session is as it was after its login, but for its default schema.
+    /// The session is as it was after its login, but for its default schema and the writes that a
+    /// replica can still be asked for.
     fn reset(&mut self) {
         let dialect = dialect_of(&self.established);
         self.state.reset(dialect);
         self.prepared = PreparedStatements::default();
         self.journal.reset();
+        self.written.reset();
         self.want_tracking();
     }
 

@@ -70,6 +70,13 @@ impl Written {
         }
         self.has_unnamed |= self.seen_is_cut;
     }
+
+    /// The session is reset. Whoever goes on with it may count on what was written before, and can
+    /// wait for what is known; what cannot be named would have no end.
+    pub(super) const fn reset(&mut self) {
+        self.has_unnamed = false;
+        self.seen_is_cut = false;
+    }
 }
 
 #[cfg(test)]
@@ -132,5 +139,25 @@ mod tests {
         written.replica_replaced();
         assert!(written.has_unnamed());
         assert_eq!(written.unseen(), Some(&half('b')[..]), "the newer ones");
+    }
+
+    #[test]
+    fn a_reset_leaves_nothing_that_has_no_end() {
+        let mut written = Written::default();
+        written.transactions(&half('a'));
+        written.transactions(&half('b'));
+        assert!(written.has_unnamed(), "these are too many");
+        written.reset();
+        assert!(!written.has_unnamed());
+        assert_eq!(written.unseen(), Some(&half('a')[..]), "these have an end");
+
+        let mut written = Written::default();
+        for server in ['a', 'b'] {
+            written.transactions(&half(server));
+            written.found(true);
+        }
+        written.reset();
+        written.replica_replaced();
+        assert!(!written.has_unnamed());
     }
 }

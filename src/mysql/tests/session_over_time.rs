@@ -449,3 +449,24 @@ fn another_replica_is_asked_for_what_the_session_has_written() {
     session.reads_at(Server::Replica);
     assert_eq!(session.replica_was_told(), [question, question, "SELECT 1"]);
 }
+
+#[test]
+fn a_reset_ends_what_has_no_other_end_and_forgets_no_write_that_has_a_name() {
+    let mut session = Session::of(false, ReadAfterWrite::Gtid);
+    session.gtid = "3e11:5";
+    session.query("INSERT INTO t VALUES (1)");
+    session.fails = true;
+    session.query("CALL p()");
+    session.reads_at(Server::Primary);
+    session.run(Command::ResetConnection, b"");
+    session.is_late = true;
+    session.reads_at(Server::Primary);
+    session.is_late = false;
+    session.reads_at(Server::Replica);
+
+    let hour = ReadAfterWrite::For(Duration::from_secs(3600));
+    let mut session = Session::of(false, hour);
+    session.query("INSERT INTO t VALUES (1)");
+    session.run(Command::ResetConnection, b"");
+    session.reads_at(Server::Primary);
+}
