@@ -287,6 +287,11 @@ pub const JOURNAL_BYTES_MAX: usize = 64 * 1024;
 /// statements than fit run on the primary.
 pub const PREPARED_TEXT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Types of the parameters of prepared statements that are kept for one session, to tell them to the
+/// other server. They have two bytes each, and a name where the client may give them one: enough for
+/// thousands of statements. One whose types do not fit runs on the primary.
+pub const PREPARED_TYPES_BYTES_MAX: usize = 256 * 1024;
+
 /// What is kept of the names of a session's own transactions. MySQL names each with 40 bytes; a
 /// session that has written more since its last read is sent to the primary.
 pub const GTID_BYTES_MAX: usize = 4096;

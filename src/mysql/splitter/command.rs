@@ -178,7 +178,7 @@ impl Splitter {
             | Command::StmtReset
             | Command::StmtSendLongData
             | Command::StmtClose
-            | Command::StmtBulkExecute => self.about_prepared(command, arguments, is_long),
+            | Command::StmtBulkExecute => self.about_prepared(command, payload, is_long),
             Command::ProcessKill => {
                 let kill = Kill::from_command(arguments);
                 Ask::kill(command, kill)
@@ -270,9 +270,11 @@ impl Splitter {
         }
     }
 
-    fn about_prepared(&mut self, command: Command, arguments: &[u8], is_long: bool) -> Ask {
+    fn about_prepared(&mut self, command: Command, payload: &[u8], is_long: bool) -> Ask {
+        let arguments = payload.get(1..).unwrap_or_default();
         let meaning = self.meaning;
         let id = statement_id(arguments).map(|id| self.prepared.definite(id));
+        let types_are_kept = id.is_none_or(|id| self.keeps_types(id, command, payload));
         let known = id.and_then(|id| self.prepared.get_mut(id).map(|known| (id, known)));
         let Some((id, known)) = known else {
             // The primary tells the client that there is no such statement.
@@ -287,7 +289,7 @@ impl Splitter {
         };
         match command {
             Command::StmtExecute => {
-                let cannot_move = known.has_long_data || is_long || !may_move;
+                let cannot_move = known.has_long_data || is_long || !may_move || !types_are_kept;
                 known.has_long_data = false;
                 let text = known.text().unwrap_or_default();
                 let max = self.settings.text_bytes_max;
@@ -332,6 +334,14 @@ impl Splitter {
             },
             _ => about,
         }
+    }
+
+    /// Whether the types of an execution can be told to the other server later. Without a primary
+    /// there is no other one.
+    fn keeps_types(&self, id: u32, command: Command, payload: &[u8]) -> bool {
+        let capabilities = self.established.capabilities;
+        let matters = command == Command::StmtExecute && self.is_open(Server::Primary);
+        !matters || self.prepared.keeps_types(id, payload, capabilities)
     }
 }
 

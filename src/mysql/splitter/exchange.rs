@@ -480,8 +480,10 @@ impl Splitter {
 
     /// Makes the packet of a prepared statement's execution what a server understands.
     fn fit(&mut self, server: Server, ask: &Ask, packet: &mut [u8]) -> Fitted {
-        let known = ask.prepared.and_then(|id| self.prepared.get_mut(id));
-        let Some(known) = known else {
+        let known = ask
+            .prepared
+            .and_then(|id| Some((id, self.prepared.get_mut(id)?)));
+        let Some((id, known)) = known else {
             return Fitted::AsItIs;
         };
         if server == Server::Replica
@@ -499,12 +501,14 @@ impl Splitter {
         match known.binding(payload, self.established.capabilities) {
             Ok(Binding::Given(count, types)) => {
                 let types = payload.get(types).unwrap_or_default();
-                known.bind(server, count, types);
+                self.prepared.bind(id, server, count, types);
                 Fitted::AsItIs
             }
             Ok(Binding::Before(count, flag_at)) if !known.is_bound(server) => {
-                let Some(types) = known.types(count) else {
-                    return Fitted::AsItIs;
+                let types = match known.types(count) {
+                    Some(types) => types,
+                    None if known.types_are_lost() => return Fitted::Impossible,
+                    None => return Fitted::AsItIs,
                 };
                 let Some(packet) = with_types(packet, flag_at, types) else {
                     return Fitted::Impossible;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::server::PerServer;
-use crate::limits::PREPARED_TEXT_BYTES_MAX;
+use crate::limits::{PREPARED_TEXT_BYTES_MAX, PREPARED_TYPES_BYTES_MAX};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::cursor::{Cursor, Malformed};
 use crate::mysql::lexer::Dialect;
@@ -29,6 +29,8 @@ pub(super) struct PreparedStatements {
     last_id: Option<u32>,
     /// Of all texts that are kept.
     text_bytes: usize,
+    /// Of all types that are.
+    types_bytes: usize,
 }
 
 /// How often the session has changed what the text of a statement means: its default schema, its
@@ -69,6 +71,8 @@ pub(super) struct PreparedStatement {
     replica_id: Option<u32>,
     /// The types of its parameters, as they were bound last: so many, in these bytes.
     types: Option<(u64, Box<[u8]>)>,
+    /// They were too much to be kept: whoever was not told them cannot be.
+    types_are_lost: bool,
     /// Which servers know these types.
     bound: PerServer<bool>,
     /// Parts of its parameters have been sent, to the primary.
@@ -140,6 +144,7 @@ impl PreparedStatements {
                 parameters: prepared.parameters,
                 replica_id: (server == Server::Replica).then_some(id),
                 types: None,
+                types_are_lost: false,
                 bound: PerServer::default(),
                 has_long_data: false,
                 cursor: None,
@@ -152,7 +157,45 @@ impl PreparedStatements {
         let removed = self.by_id.remove(&id)?;
         let kept = removed.text.as_ref().map_or(0, |text| text.len());
         self.text_bytes = self.text_bytes.saturating_sub(kept);
+        self.types_bytes = self.types_bytes.saturating_sub(removed.types_bytes());
         Some(removed)
+    }
+
+    /// Whether the other server could be told the types of an execution with this payload, once one
+    /// has got them.
+    pub(super) fn keeps_types(&self, id: u32, payload: &[u8], capabilities: Capabilities) -> bool {
+        let Some(known) = self.by_id.get(&id) else {
+            return true;
+        };
+        let has_room = self.types_bytes.saturating_add(payload.len()) <= PREPARED_TYPES_BYTES_MAX;
+        if has_room && !known.types_are_lost {
+            return true;
+        }
+        match known.binding(payload, capabilities) {
+            Ok(Binding::Given(_, types)) => self.have_room(known, types.len()),
+            Ok(Binding::Before(..)) => !known.types_are_lost,
+            Ok(Binding::None) | Err(_) => true,
+        }
+    }
+
+    fn have_room(&self, known: &PreparedStatement, types_bytes: usize) -> bool {
+        let others = self.types_bytes.saturating_sub(known.types_bytes());
+        others.saturating_add(types_bytes) <= PREPARED_TYPES_BYTES_MAX
+    }
+
+    /// Notes that a server has been told these types of a statement. They are kept for the other one
+    /// while there is room.
+    pub(super) fn bind(&mut self, id: u32, server: Server, count: u64, types: &[u8]) {
+        let Some(known) = self.by_id.get(&id) else {
+            return;
+        };
+        let (fits, before) = (self.have_room(known, types.len()), known.types_bytes());
+        let Some(known) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        known.bind(server, count, fits.then_some(types));
+        let (all, kept) = (self.types_bytes, known.types_bytes());
+        self.types_bytes = all.saturating_sub(before).saturating_add(kept);
     }
 
     /// The replica is another one, or gone: nothing is prepared there.
@@ -202,13 +245,23 @@ impl PreparedStatement {
         (*known == count).then_some(&**types)
     }
 
-    /// Notes that a server has been told these types.
-    pub(super) fn bind(&mut self, server: Server, count: u64, types: &[u8]) {
-        if self.types(count) != Some(types) {
-            self.types = Some((count, types.into()));
+    /// Whether the types that were bound last were too much to be kept.
+    pub(super) const fn types_are_lost(&self) -> bool {
+        self.types_are_lost
+    }
+
+    /// Notes that a server has been told these types; `None`: more than can be kept.
+    fn bind(&mut self, server: Server, count: u64, types: Option<&[u8]>) {
+        if types.is_none() || self.types(count) != types {
+            self.types = types.map(|types| (count, types.into()));
+            self.types_are_lost = types.is_none();
             self.bound = PerServer::default();
         }
         self.bound_at(server);
+    }
+
+    fn types_bytes(&self) -> usize {
+        self.types.as_ref().map_or(0, |(_, types)| types.len())
     }
 
     /// Notes that a server has been told the types that were bound last.
@@ -364,11 +417,11 @@ mod tests {
     #[test]
     fn a_server_has_to_be_told_types_that_changed_at_the_other() {
         let mut statements = statements(1);
-        let statement = statements.get_mut(7).unwrap();
-        statement.bind(Server::Primary, 1, b"\x08\0");
-        statement.bound_at(Server::Replica);
-        assert!(statement.is_bound(Server::Replica));
-        statement.bind(Server::Replica, 1, b"\xFD\0");
+        statements.bind(7, Server::Primary, 1, b"\x08\0");
+        statements.get_mut(7).unwrap().bound_at(Server::Replica);
+        assert!(statements.get(7).unwrap().is_bound(Server::Replica));
+        statements.bind(7, Server::Replica, 1, b"\xFD\0");
+        let statement = statements.get(7).unwrap();
         assert!(!statement.is_bound(Server::Primary));
         assert_eq!(statement.types(1), Some(&b"\xFD\0"[..]));
         assert_eq!(statement.types(2), None);
@@ -398,6 +451,48 @@ mod tests {
         assert!(may(&statements, 0));
     }
 
+    /// The type of one parameter, with a name by which it has so many bytes.
+    fn long_types(bytes: usize) -> Vec<u8> {
+        let name = u16::try_from(bytes - 5).unwrap();
+        let types = [&[8, 0, 0xFC], &name.to_le_bytes()[..]].concat();
+        [types, vec![b'x'; usize::from(name)]].concat()
+    }
+
+    #[test]
+    fn types_are_kept_up_to_a_bound() {
+        const NAMED: Capabilities = Capabilities::QUERY_ATTRIBUTES;
+        let mut statements = PreparedStatements::default();
+        let each = 60_000;
+        let fit = u32::try_from(PREPARED_TYPES_BYTES_MAX / each).unwrap();
+        let long = long_types(each);
+        let again = execute(false, b"values");
+        for id in 1..=fit + 1 {
+            let prepared = Prepared {
+                statement_id: id,
+                parameters: 1,
+                ..Prepared::default()
+            };
+            let statement = classify(b"SELECT ?", Dialect::default());
+            statements.add(Server::Primary, prepared, statement, text(b"SELECT ?"));
+            let are_kept = statements.keeps_types(id, &execute(true, &long), NAMED);
+            assert_eq!(are_kept, id <= fit, "{id}");
+            statements.bind(id, Server::Primary, 1, &long);
+            assert_eq!(statements.get(id).unwrap().types_are_lost(), id > fit);
+            assert_eq!(statements.keeps_types(id, &again, NAMED), id <= fit);
+        }
+        // The same ones need no more room, nor do others in their place.
+        assert!(statements.keeps_types(1, &execute(true, &long), NAMED));
+        statements.bind(1, Server::Replica, 1, &long);
+        assert!(statements.get(1).unwrap().is_bound(Server::Primary));
+        // Short ones are kept all the same, and so are long ones once there is room again.
+        assert!(statements.keeps_types(fit + 1, &execute(true, b"\x08\0\0"), NAMED));
+        statements.bind(fit + 1, Server::Primary, 1, b"\x08\0\0");
+        assert!(statements.keeps_types(fit + 1, &again, NAMED));
+        statements.remove(1);
+        assert!(statements.keeps_types(fit + 1, &execute(true, &long), NAMED));
+        assert_eq!(statements.types_bytes, (fit as usize - 1) * each + 3);
+    }
+
     #[test]
     fn a_text_that_means_something_else_by_now_is_not_prepared_at_a_replica() {
         let mut statements = statements(1);
@@ -415,8 +510,8 @@ mod tests {
         let mut statements = statements(1);
         let statement = statements.get_mut(7).unwrap();
         statement.prepared_at_replica(3);
-        statement.bind(Server::Replica, 1, b"\x08\0");
         statement.cursor = Some(Server::Replica);
+        statements.bind(7, Server::Replica, 1, b"\x08\0");
         statements.forget_replica();
         let statement = statements.get(7).unwrap();
         assert_eq!((statement.replica_id(), statement.cursor), (None, None));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::config::ReadAfterWrite;
+use crate::limits::PREPARED_TYPES_BYTES_MAX;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
 use crate::mysql::fuzzing::{established, greeting};
@@ -55,6 +56,14 @@ impl Session {
     }
 
     fn of(opens_later: bool, read_after_write: ReadAfterWrite) -> Self {
+        Self::speaking(capabilities(), opens_later, read_after_write)
+    }
+
+    fn speaking(
+        capabilities: Capabilities,
+        opens_later: bool,
+        read_after_write: ReadAfterWrite,
+    ) -> Self {
         let settings = Settings {
             classify_bytes_max: 64 << 10,
             read_after_write,
@@ -64,7 +73,7 @@ impl Session {
             text_bytes_max: 0,
         };
         let tracks = read_after_write == ReadAfterWrite::Gtid;
-        let established = established(capabilities(), tracks, opens_later);
+        let established = established(capabilities, tracks, opens_later);
         Self {
             splitter: Splitter::new(settings, Box::new(established)),
             now_us: 1,
@@ -448,6 +457,44 @@ fn another_replica_is_asked_for_what_the_session_has_written() {
     session.is_late = false;
     session.reads_at(Server::Replica);
     assert_eq!(session.replica_was_told(), [question, question, "SELECT 1"]);
+}
+
+#[test]
+fn an_execution_whose_types_are_too_much_to_be_kept_runs_on_the_primary() {
+    const NAME_BYTES: u16 = 60_000;
+    let capabilities = capabilities() | Capabilities::QUERY_ATTRIBUTES;
+    let mut session = Session::speaking(capabilities, false, ReadAfterWrite::Off);
+    session.parameters = 1;
+    let long = [b'x'; NAME_BYTES as usize];
+    let name = [&[0xFC][..], &NAME_BYTES.to_le_bytes(), &long].concat();
+    let given = |name: &[u8]| [b"\0\x01\0\0\0\0\x01\xfd\0", name, b"\x01a"].concat();
+    let before: &[u8] = b"\0\x01\0\0\0\0\0\x01a";
+    let execute = |session: &mut Session, id: u32, rest: &[u8]| {
+        session.run(Command::StmtExecute, &[&id.to_le_bytes(), rest].concat());
+        session.last_target.expect("it has run")
+    };
+    let fit = PREPARED_TYPES_BYTES_MAX / usize::from(NAME_BYTES);
+    let first = session.next_id;
+    for _ in 0..fit {
+        let id = session.prepare("SELECT ?");
+        let target = execute(&mut session, id, &given(&name));
+        assert_eq!(target, Target::Replica);
+    }
+    let id = session.prepare("SELECT ?");
+    for (id, rest, target) in [
+        (id, &given(&name)[..], Target::Primary),
+        (id, before, Target::Primary),
+        (first, before, Target::Replica),
+        // With other types it can go there, too ...
+        (id, &given(b"\0")[..], Target::Replica),
+        (id, before, Target::Replica),
+    ] {
+        assert_eq!(execute(&mut session, id, rest), target);
+    }
+    // ... or when another statement needs no more room.
+    session.run(Command::StmtClose, &first.to_le_bytes());
+    let target = execute(&mut session, id, &given(&name));
+    assert_eq!(target, Target::Replica);
 }
 
 #[test]
