@@ -417,6 +417,11 @@ impl Chunks {
         self.len == 0
     }
 
+    /// Whether all of it lies in one buffer.
+    pub(super) fn is_single(&self) -> bool {
+        self.len == 1
+    }
+
     /// Bytes in it.
     pub(super) fn bytes(&self) -> usize {
         (0..self.len).map(|i| self.queue[self.at(i)].len()).sum()

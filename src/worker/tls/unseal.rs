@@ -247,7 +247,11 @@ impl<K: Kernel> Worker<K> {
         // What comes from a client that was told why it is not served is dropped.
         let takes = |channel: &Channel| {
             let may_come = channel.tls.failure().is_none() || session.has_failed(leg);
-            channel.inbound.is_empty() && may_come
+            // Nothing takes up what a client has said while it waits for its turn. It is read on, as
+            // far as one more buffer goes, or nobody would see it leave.
+            let waits = session.handshake(leg) == Handshake::Waiting;
+            let has_room = channel.inbound.is_empty() || waits && channel.inbound.is_single();
+            has_room && may_come
         };
         session.channel(leg).is_none_or(takes) && !session.is_given_up(leg)
     }
