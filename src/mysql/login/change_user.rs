@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Action, Established, Failure, Login, Phase, PrimaryOnly, Rules, Rung};
+use super::{Action, ClientTls, Established, Failure, Login, Phase, PrimaryOnly, Rules, Rung};
 use crate::limits::LOGIN_PACKET_BYTES_MAX;
 use crate::mysql::auth::{Plugin, Scramble};
 use crate::mysql::capabilities::Capabilities;
@@ -39,11 +39,13 @@ impl Login {
     pub fn change_user(
         rules: Arc<Rules>,
         client_address: &str,
+        client_tls: ClientTls,
         session: &Established,
         payload: &[u8],
         actions: &mut Vec<Action>,
     ) -> Self {
-        let mut login = Self::new(rules, client_address, session.replica.is_some());
+        let login = Self::new(rules, client_address, session.replica.is_some());
+        let mut login = login.with_client_tls(client_tls);
         login.primary.lose();
         if let Some(greeting) = session.primary.clone() {
             login.primary = Link::established(greeting);
@@ -84,6 +86,9 @@ impl Login {
             scramble: self.scramble,
             replica_switch: None,
         }));
+        if credential.is_none() && !self.may_pass_token_on(&response) {
+            return self.fail(Failure::PasswordInPlain, actions);
+        }
         self.response = Some(Box::new(response));
         if past_splitting {
             self.primary_only = Some(PrimaryOnly::User);

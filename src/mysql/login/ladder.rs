@@ -202,11 +202,10 @@ impl Login {
         let Some(response) = self.response.clone() else {
             return;
         };
-        let plugin = response.plugin.clone();
-        let signed_by = plugin.as_deref().unwrap_or(Plugin::Native.name());
-        if !self.token.is_empty() && !self.may_pass_on(signed_by) {
+        if !self.may_pass_token_on(&response) {
             return self.fail(Failure::PasswordInPlain, actions);
         }
+        let plugin = response.plugin.clone();
         let token = std::mem::take(&mut self.token);
         let for_lead = self.for_lead(&response);
         self.lead_link()
@@ -219,6 +218,12 @@ impl Login {
         if self.primary_only.is_none() && self.lead == Peer::Primary {
             self.open_replica(actions);
         }
+    }
+
+    /// Whether what the client has said with its name may go on to a server.
+    pub(super) fn may_pass_token_on(&self, response: &Response) -> bool {
+        let plugin = response.plugin.as_deref();
+        self.token.is_empty() || self.may_pass_on(plugin.unwrap_or(Plugin::Native.name()))
     }
 
     /// Whether what a client says for this plugin may go on to a server. On TLS a client trusts the

@@ -9,7 +9,7 @@ use super::script::{
 };
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::handshake::{FirstPacket, Greeting};
-use crate::mysql::login::{Failure, Login, Peer, PrimaryOnly, Rules, Rung};
+use crate::mysql::login::{ClientTls, Failure, Login, Peer, PrimaryOnly, Rules, Rung};
 use crate::mysql::packet::Status;
 use crate::telemetry::Who;
 
@@ -399,9 +399,21 @@ fn the_primary_reports_gtids_that_the_client_does_not_hear_of() {
 
 /// A `COM_CHANGE_USER` in a session that has a replica, and has said nothing since its login.
 fn change_user(rules: Rules, command: &[u8]) -> Scene {
+    change_user_of(ClientTls::Off, rules, command)
+}
+
+/// The same, of a client on TLS or not.
+pub(super) fn change_user_of(client_tls: ClientTls, rules: Rules, command: &[u8]) -> Scene {
     let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let mut actions = Vec::new();
-    let login = Login::change_user(rules.into(), "10.0.0.9", &session, command, &mut actions);
+    let login = Login::change_user(
+        rules.into(),
+        "10.0.0.9",
+        client_tls,
+        &session,
+        command,
+        &mut actions,
+    );
     let mut scene = Scene::of(login);
     scene.act(actions);
     scene

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 
+use super::login_ladder::change_user_of;
 use super::samples::SSL_REQUEST;
 use super::script::{
     DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, PRIMARY, REPLICA, SHA2, Scene, capabilities,
@@ -403,6 +404,46 @@ fn what_a_client_says_in_plain_words_on_tls_reaches_no_server_without() {
     scene.says(Primary, 2, &[b"\xfe", CLEAR, b"\0"].concat());
     assert_eq!(error_of(&mut scene), (3, 1045));
     assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
+}
+
+/// A `COM_CHANGE_USER` that has a password in it.
+const CHANGE_IN_CLEAR: &[u8] = b"\x11bob\0\x07secret\0shop\0\x2d\0mysql_clear_password\0";
+
+#[test]
+fn another_users_password_in_plain_words_on_tls_reaches_no_server_without() {
+    let mut scene = change_user_of(ClientTls::Running, Rules::default(), CHANGE_IN_CLEAR);
+    assert_eq!(error_of(&mut scene), (1, 1045));
+    assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
+    for server in [Primary, Replica] {
+        scene.gets(server, 0, b"\x01");
+        assert!(scene.closed[server as usize]);
+    }
+    scene.is_quiet();
+
+    // Nor by a server that asks for it.
+    let asks = [b"\xfe", &b"mysql_clear_password"[..], b"\0"].concat();
+    let signed = [b"\x11bob\0\x14", &token(NATIVE, &REPLICA)[..], b"\0\x2d\0"].concat();
+    let mut scene = change_user_of(ClientTls::Running, Rules::default(), &signed);
+    scene.gets(Primary, 0, &signed);
+    scene.says(Primary, 1, &asks);
+    assert_eq!(error_of(&mut scene), (1, 1045));
+    assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
+}
+
+#[test]
+fn another_users_password_in_plain_words_goes_where_the_command_may_go() {
+    let nothing = b"\x11bob\0\0shop\0\x2d\0mysql_clear_password\0";
+    for (client_tls, rules, command) in [
+        (ClientTls::Running, servers_on_tls(), CHANGE_IN_CLEAR),
+        (ClientTls::Off, Rules::default(), CHANGE_IN_CLEAR),
+        (ClientTls::Running, Rules::default(), nothing),
+    ] {
+        let mut scene = change_user_of(client_tls, rules, command);
+        for server in [Primary, Replica] {
+            scene.gets(server, 0, command);
+        }
+        scene.is_quiet();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::{Command, Reply};
 use crate::mysql::fuzzing::{Followed, established, follow};
 use crate::mysql::handshake::AuthSwitch;
-use crate::mysql::login::{Action, Failure, Login, Peer, Rules};
+use crate::mysql::login::{Action, ClientTls, Failure, Login, Peer, Rules};
 use crate::mysql::packet::{ErrPacket, write_command, write_packet};
 use crate::mysql::splitter::{Order, Settings, Splitter};
 
@@ -138,7 +138,14 @@ fn every_truncation_of_another_users_login_is_refused_or_goes_to_the_servers() {
         let payload = change.expect("it is a login");
         assert_eq!(payload, whole[..cut]);
         let rules = Rules::default().into();
-        let login = Login::change_user(rules, "10.0.0.9", &session, &payload, &mut actions);
+        let login = Login::change_user(
+            rules,
+            "10.0.0.9",
+            ClientTls::Off,
+            &session,
+            &payload,
+            &mut actions,
+        );
         let refused = actions
             .iter()
             .any(|action| matches!(action, Action::Fail(Failure::ClientProtocol(_))));

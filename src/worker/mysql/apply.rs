@@ -104,7 +104,10 @@ impl<K: Kernel> Worker<K> {
         let address = self.client_address(slot);
         let session = &mut self.sessions[slot];
         let mysql = Arc::clone(session.route.mysql());
-        let is_encrypted = session.is_encrypted(CLIENT);
+        let client_tls = match session.is_encrypted(CLIENT) {
+            true => ClientTls::Running,
+            false => ClientTls::Off,
+        };
         let conversation = session.conversation_mut();
         let splitter = conversation
             .splitter
@@ -114,14 +117,11 @@ impl<K: Kernel> Worker<K> {
         let login = Login::change_user(
             mysql.rules.clone(),
             &address,
+            client_tls,
             splitter.established(),
             payload,
             &mut actions,
         );
-        let login = match is_encrypted {
-            true => login.with_client_tls(ClientTls::Running),
-            false => login,
-        };
         conversation.login = Some(Box::new(login));
         conversation.logged_in = false;
         conversation.deadline_ms = now_ms + mysql.settings.login_timeout.as_millis() as u64;
