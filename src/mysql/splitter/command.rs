@@ -158,7 +158,7 @@ impl Splitter {
         let sequence = Header::parse(*header).sequence.wrapping_add(1);
         let (byte, arguments) = payload.split_first().unwrap_or((&0, &[]));
         let command = Command::from_byte(*byte);
-        self.text.clear();
+        self.text.bytes.clear();
         let ask = match command {
             Command::Quit => return self.quit(packet, orders),
             Command::ChangeUser if !is_long => {
@@ -220,7 +220,7 @@ impl Splitter {
             None => Statement::unread(RouteReason::NotUnderstood),
         };
         let text = text.unwrap_or_default();
-        self.keep_text(text);
+        self.text.keep(text, dialect, self.settings.text_bytes_max);
         let tracks = self.settings.read_after_write == ReadAfterWrite::Gtid;
         if tracks && statement.kind != Kind::Read && gtid::touches_tracking(text) {
             self.tracking = Tracking::Spoilt;
@@ -232,12 +232,6 @@ impl Splitter {
             },
             _ => Ask::statement(Command::Query, statement),
         }
-    }
-
-    fn keep_text(&mut self, text: &[u8]) {
-        let max = self.settings.text_bytes_max;
-        self.text.extend_from_slice(text.get(..max).unwrap_or(text));
-        self.text_dialect = self.state.dialect();
     }
 
     /// Prepared at the primary, whatever it is; at the replica when it is to run there.
@@ -292,9 +286,8 @@ impl Splitter {
                 let cannot_move = known.has_long_data || is_long || !may_move || !types_are_kept;
                 known.has_long_data = false;
                 let text = known.text().unwrap_or_default();
-                let max = self.settings.text_bytes_max;
-                self.text.extend_from_slice(text.get(..max).unwrap_or(text));
-                self.text_dialect = known.dialect;
+                self.text
+                    .keep(text, known.dialect, self.settings.text_bytes_max);
                 Ask {
                     prepared: Some(id),
                     opens_cursor: asks_for_cursor(arguments),

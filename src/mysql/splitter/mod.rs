@@ -137,9 +137,7 @@ pub struct Splitter {
     /// A command that is gathered, waits for its turn at a server, or may have to be repeated.
     held: Vec<u8>,
     /// The first bytes of the statement that runs, for a log.
-    text: Vec<u8>,
-    /// How they are to be read.
-    text_dialect: Dialect,
+    text: Text,
     prepared: PreparedStatements,
     meaning: Meaning,
     journal: Journal,
@@ -191,6 +189,26 @@ enum Tracking {
     Spoilt,
 }
 
+/// The first bytes of a statement, and how they are to be read.
+#[derive(Debug)]
+struct Text {
+    bytes: Vec<u8>,
+    dialect: Dialect,
+}
+
+impl Text {
+    fn new(dialect: Dialect) -> Self {
+        let bytes = Vec::new();
+        Self { bytes, dialect }
+    }
+
+    fn keep(&mut self, text: &[u8], dialect: Dialect, bytes_max: usize) {
+        let kept = text.get(..bytes_max).unwrap_or(text);
+        self.bytes.extend_from_slice(kept);
+        self.dialect = dialect;
+    }
+}
+
 /// What has happened in a session besides statements, to be added to metrics and then forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -240,8 +258,7 @@ impl Splitter {
             exchange: None,
             phase: Phase::Commands,
             held: Vec::new(),
-            text: Vec::new(),
-            text_dialect: dialect,
+            text: Text::new(dialect),
             prepared: PreparedStatements::default(),
             meaning: Meaning::default(),
             journal: Journal::default(),
@@ -278,19 +295,19 @@ impl Splitter {
     /// The first bytes of the statement that was done last; of an execution, those of what was
     /// prepared. Nothing where it was too long to be held.
     pub fn text(&self) -> &[u8] {
-        &self.text
+        &self.text.bytes
     }
 
     /// How that text is to be read.
     pub fn dialect(&self) -> Dialect {
-        self.text_dialect
+        self.text.dialect
     }
 
     /// Keeps so many bytes of each statement from here on: a log was switched on, or off.
     pub fn keep_texts(&mut self, bytes_max: usize) {
         self.settings.text_bytes_max = bytes_max;
         if bytes_max == 0 {
-            self.text = Vec::new();
+            self.text.bytes = Vec::new();
         }
     }
 
