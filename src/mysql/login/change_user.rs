@@ -11,12 +11,12 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{Action, ClientTls, Established, Failure, Login, Phase, PrimaryOnly, Rules, Rung};
-use crate::limits::LOGIN_PACKET_BYTES_MAX;
 use crate::mysql::auth::{Plugin, Scramble};
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
 use crate::mysql::cursor::{Cursor, Flaw, Malformed};
 use crate::mysql::handshake::Response;
+use crate::mysql::inbox::TooLong;
 use crate::mysql::link::{Link, known_switch};
 use crate::mysql::packet::{HEADER_BYTES, PacketWriter};
 use crate::mysql::server_login::Signing;
@@ -33,15 +33,15 @@ pub(super) struct Change {
 }
 
 impl Login {
-    /// Starts the login that `payload`, a whole `COM_CHANGE_USER`, asks for, on the connections of
-    /// a session. It is driven to its end like that of a new connection. A failure ends the
+    /// Starts the login that `command`, a `COM_CHANGE_USER`, asks for, on the connections of a
+    /// session. It is driven to its end like that of a new connection. A failure ends the
     /// session: servers close a connection that has failed to change its user.
     pub fn change_user(
         rules: Arc<Rules>,
         client_address: &str,
         client_tls: ClientTls,
         session: &Established,
-        payload: &[u8],
+        command: Result<Zeroizing<Vec<u8>>, TooLong>,
         actions: &mut Vec<Action>,
     ) -> Self {
         let login = Self::new(rules, client_address, session.replica.is_some());
@@ -54,20 +54,24 @@ impl Login {
             login.replica = Link::established(greeting);
         }
         login.phase = Phase::Verdict;
-        login.next_sequence = 1;
         login.offered = session.capabilities;
         login.scramble = session.last_scramble;
         login.primary_only = session.primary_only;
-        if payload.len() > LOGIN_PACKET_BYTES_MAX as usize {
-            login.fail(Failure::PacketTooLong, actions);
-            return login;
-        }
-        let request = request(payload, session).and_then(|request| {
+        let payload = match command {
+            Ok(payload) => payload,
+            Err(too_long) => {
+                login.next_sequence = too_long.sequence.wrapping_add(1);
+                login.fail(Failure::PacketTooLong, actions);
+                return login;
+            }
+        };
+        login.next_sequence = 1;
+        let request = request(&payload, session).and_then(|request| {
             request.check()?;
             Ok(request)
         });
         match request {
-            Ok(response) if session.primary.is_some() => login.change(response, payload, actions),
+            Ok(response) if session.primary.is_some() => login.change(response, &payload, actions),
             Ok(_) => login.fail(Failure::ServerLost, actions),
             Err(error) => login.fail(Failure::ClientProtocol(error), actions),
         }

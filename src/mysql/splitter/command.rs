@@ -1,5 +1,7 @@
 //! What the client says: finds its commands, and what each is.
 
+use zeroize::Zeroizing;
+
 use super::exchange::{Ask, Exchange};
 use super::failure::Ending;
 use super::kill::Kill;
@@ -7,9 +9,11 @@ use super::prepared::{asks_for_cursor, statement_id};
 use super::query::statement_text;
 use super::{Order, Phase, Splitter, Taken, Tracking, gtid, peer};
 use crate::config::ReadAfterWrite;
+use crate::limits::LOGIN_PACKET_BYTES_MAX;
 use crate::mysql::classify::{classify, classify_head};
 use crate::mysql::command::{Command, Reply};
 use crate::mysql::framer::Frame;
+use crate::mysql::inbox::TooLong;
 use crate::mysql::login::Peer;
 use crate::mysql::packet::{HEADER_BYTES, Header};
 use crate::mysql::route::{Decision, Server, Target};
@@ -19,6 +23,9 @@ use crate::telemetry::RouteReason;
 /// Bytes of a command that is too long to be held by which it is known: its first byte, and the id
 /// of a prepared statement, or the verb of a statement behind a comment.
 const HEAD_BYTES: usize = HEADER_BYTES + 512;
+
+/// Bytes of a command by which it is known how long it may be.
+const COMMAND_BYTES: usize = HEADER_BYTES + 1;
 
 impl Splitter {
     /// Takes the next thing that the client says from the front of `input`. Nothing is taken while
@@ -53,40 +60,50 @@ impl Splitter {
         }
     }
 
-    const fn held_max(&self) -> usize {
-        self.settings
-            .classify_bytes_max
-            .saturating_add(HEADER_BYTES)
+    /// How long the command may be that is held: another login as long as any.
+    fn held_max(&self) -> usize {
+        let payload_bytes_max = match self.gathers_login() {
+            true => LOGIN_PACKET_BYTES_MAX as usize,
+            false => self.settings.classify_bytes_max,
+        };
+        payload_bytes_max.saturating_add(HEADER_BYTES)
+    }
+
+    /// Whether what has come of the next command is of a `COM_CHANGE_USER`.
+    fn gathers_login(&self) -> bool {
+        self.held.get(HEADER_BYTES) == Some(&Command::ChangeUser.byte())
     }
 
     /// Holds a command that arrives in pieces, until it is complete or known to be too long.
     fn gather(&mut self, input: &[u8], now_us: u64, orders: &mut Vec<Order>) -> Taken {
-        let before = self.held.len();
-        self.hold(input, HEADER_BYTES);
-        let mut taken = self.held.len().saturating_sub(before);
+        let mut rest = input;
+        self.hold(&mut rest, HEADER_BYTES);
         let Some(header) = self.held.first_chunk() else {
-            return Taken::dropped(taken);
+            return Taken::dropped(input.len());
         };
         let header = Header::parse(*header);
         let whole = HEADER_BYTES.saturating_add(header.payload_bytes());
+        self.hold(&mut rest, whole.min(COMMAND_BYTES));
         let is_long = header.is_full() || whole > self.held_max();
         let wanted = if is_long { HEAD_BYTES } else { whole };
-        self.hold(input.get(taken..).unwrap_or_default(), wanted);
-        taken = self.held.len().saturating_sub(before);
+        self.hold(&mut rest, wanted);
+        let taken = Taken::dropped(input.len().saturating_sub(rest.len()));
         if self.held.len() < wanted {
-            return Taken::dropped(taken);
+            return taken;
         }
         let mut packet = std::mem::take(&mut self.held);
         if let Some(to) = self.command(&mut packet, is_long, now_us, orders) {
             orders.push(Order::Send(to, packet));
         }
-        Taken::dropped(taken)
+        taken
     }
 
-    fn hold(&mut self, input: &[u8], wanted: usize) {
+    /// Holds what is missing of so many bytes, as far as it has come.
+    fn hold(&mut self, input: &mut &[u8], wanted: usize) {
         let missing = wanted.saturating_sub(self.held.len());
-        let piece = input.get(..missing).unwrap_or(input);
+        let (piece, rest) = input.split_at(missing.min(input.len()));
         self.held.extend_from_slice(piece);
+        *input = rest;
     }
 
     /// The rest of a command that is too long to be held.
@@ -155,15 +172,16 @@ impl Splitter {
         orders: &mut Vec<Order>,
     ) -> Option<Peer> {
         let (header, payload) = packet.split_first_chunk::<HEADER_BYTES>()?;
-        let sequence = Header::parse(*header).sequence.wrapping_add(1);
+        let header = Header::parse(*header);
+        let sequence = header.sequence.wrapping_add(1);
         let (byte, arguments) = payload.split_first().unwrap_or((&0, &[]));
         let command = Command::from_byte(*byte);
         self.text.bytes.clear();
         let ask = match command {
             Command::Quit => return self.quit(packet, orders),
-            Command::ChangeUser if !is_long => {
+            Command::ChangeUser => {
                 self.phase = Phase::Closed;
-                orders.push(Order::ChangeUser(payload.to_vec()));
+                orders.push(Order::ChangeUser(another_login(header, payload)));
                 return None;
             }
             Command::BinlogDump | Command::BinlogDumpGtid => {
@@ -335,6 +353,16 @@ impl Splitter {
         let capabilities = self.established.capabilities;
         let matters = command == Command::StmtExecute && self.is_open(Server::Primary);
         !matters || self.prepared.keeps_types(id, payload, capabilities)
+    }
+}
+
+/// A `COM_CHANGE_USER`, unless it is longer than any login.
+fn another_login(header: Header, payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, TooLong> {
+    match header.len > LOGIN_PACKET_BYTES_MAX {
+        true => Err(TooLong {
+            sequence: header.sequence,
+        }),
+        false => Ok(Zeroizing::new(payload.to_vec())),
     }
 }
 

@@ -23,6 +23,8 @@ mod written;
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use self::exchange::Exchange;
 use self::journal::Journal;
 use self::prepared::{Meaning, PreparedStatements};
@@ -31,6 +33,7 @@ use self::written::Written;
 use super::capabilities::Capabilities;
 use super::framer::Framer;
 use super::handshake::Response;
+use super::inbox::TooLong;
 use super::lexer::{Dialect, Product, has_trail_bytes};
 use super::login::{Established, Peer};
 use super::packet::Status;
@@ -112,8 +115,8 @@ pub enum Order {
     /// more is to be said about it.
     Close(Server),
     /// Run a login for this `COM_CHANGE_USER` over the session's connections, then go on with
-    /// [`Splitter::user_changed`].
-    ChangeUser(Vec<u8>),
+    /// [`Splitter::user_changed`]. One that is too long to be a login was not gathered.
+    ChangeUser(Result<Zeroizing<Vec<u8>>, TooLong>),
     /// From here on client and primary are relayed as they are: the client follows the binary log.
     Relay,
     /// The primary has done a `KILL`: whatever runs elsewhere for that session ends too.

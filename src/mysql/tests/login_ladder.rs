@@ -1,6 +1,7 @@
 //! Each rung of the ladder, packet by packet.
 
 use Peer::{Client, Primary, Replica};
+use zeroize::Zeroizing;
 
 use super::script::{
     DENIED, FAST_OK, FULL_AUTH, NATIVE, OK_PACKET, OTHER, PRIMARY, REPLICA, SHA2, Scene,
@@ -9,8 +10,9 @@ use super::script::{
 };
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::handshake::{FirstPacket, Greeting};
+use crate::mysql::inbox::TooLong;
 use crate::mysql::login::{ClientTls, Failure, Login, Peer, PrimaryOnly, Rules, Rung};
-use crate::mysql::packet::Status;
+use crate::mysql::packet::{ErrPacket, Status};
 use crate::telemetry::Who;
 
 /// A client that both servers have accepted, native.
@@ -399,11 +401,15 @@ fn the_primary_reports_gtids_that_the_client_does_not_hear_of() {
 
 /// A `COM_CHANGE_USER` in a session that has a replica, and has said nothing since its login.
 fn change_user(rules: Rules, command: &[u8]) -> Scene {
-    change_user_of(ClientTls::Off, rules, command)
+    change_user_of(ClientTls::Off, rules, Ok(command))
 }
 
 /// The same, of a client on TLS or not.
-pub(super) fn change_user_of(client_tls: ClientTls, rules: Rules, command: &[u8]) -> Scene {
+pub(super) fn change_user_of(
+    client_tls: ClientTls,
+    rules: Rules,
+    command: Result<&[u8], TooLong>,
+) -> Scene {
     let session = relayed(Scene::new(Rules::default())).established.unwrap();
     let mut actions = Vec::new();
     let login = Login::change_user(
@@ -411,7 +417,7 @@ pub(super) fn change_user_of(client_tls: ClientTls, rules: Rules, command: &[u8]
         "10.0.0.9",
         client_tls,
         &session,
-        command,
+        command.map(|payload| Zeroizing::new(payload.to_vec())),
         &mut actions,
     );
     let mut scene = Scene::of(login);
@@ -561,13 +567,17 @@ fn servers_with_different_layouts_are_not_mixed() {
 }
 
 #[test]
-fn change_user_is_no_longer_than_a_login() {
-    for len in [0, 1, 5, 70_000, 17_000_000] {
-        let mut command = vec![b'x'; len];
-        command.iter_mut().take(1).for_each(|byte| *byte = 0x11);
-        let mut scene = change_user(Rules::default(), &command);
-        let (sequence, _) = scene.next(Client);
-        assert_eq!(sequence, 1);
+fn change_user_is_no_longer_and_no_shorter_than_a_login() {
+    let too_long = TooLong { sequence: 7 };
+    for (command, answer) in [
+        (Ok(&b""[..]), (1, 1043)),
+        (Ok(b"\x11"), (1, 1043)),
+        (Ok(b"\x11xxxx"), (1, 1043)),
+        (Err(too_long), (8, 1153)),
+    ] {
+        let mut scene = change_user_of(ClientTls::Off, Rules::default(), command);
+        let (sequence, error) = scene.next(Client);
+        assert_eq!((sequence, ErrPacket::parse(&error).unwrap().code), answer);
         assert_eq!(scene.failure.as_ref().unwrap().who(), Who::Client);
         for peer in [Primary, Replica] {
             scene.gets(peer, 0, b"\x01");

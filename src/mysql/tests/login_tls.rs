@@ -411,7 +411,7 @@ const CHANGE_IN_CLEAR: &[u8] = b"\x11bob\0\x07secret\0shop\0\x2d\0mysql_clear_pa
 
 #[test]
 fn another_users_password_in_plain_words_on_tls_reaches_no_server_without() {
-    let mut scene = change_user_of(ClientTls::Running, Rules::default(), CHANGE_IN_CLEAR);
+    let mut scene = change_user_of(ClientTls::Running, Rules::default(), Ok(CHANGE_IN_CLEAR));
     assert_eq!(error_of(&mut scene), (1, 1045));
     assert_eq!(scene.failure, Some(Failure::PasswordInPlain));
     for server in [Primary, Replica] {
@@ -423,7 +423,7 @@ fn another_users_password_in_plain_words_on_tls_reaches_no_server_without() {
     // Nor by a server that asks for it.
     let asks = [b"\xfe", &b"mysql_clear_password"[..], b"\0"].concat();
     let signed = [b"\x11bob\0\x14", &token(NATIVE, &REPLICA)[..], b"\0\x2d\0"].concat();
-    let mut scene = change_user_of(ClientTls::Running, Rules::default(), &signed);
+    let mut scene = change_user_of(ClientTls::Running, Rules::default(), Ok(&signed));
     scene.gets(Primary, 0, &signed);
     scene.says(Primary, 1, &asks);
     assert_eq!(error_of(&mut scene), (1, 1045));
@@ -438,7 +438,7 @@ fn another_users_password_in_plain_words_goes_where_the_command_may_go() {
         (ClientTls::Off, Rules::default(), CHANGE_IN_CLEAR),
         (ClientTls::Running, Rules::default(), nothing),
     ] {
-        let mut scene = change_user_of(client_tls, rules, command);
+        let mut scene = change_user_of(client_tls, rules, Ok(command));
         for server in [Primary, Replica] {
             scene.gets(server, 0, command);
         }

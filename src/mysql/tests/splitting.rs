@@ -6,11 +6,12 @@ use proptest::prelude::*;
 
 use crate::config::ReadAfterWrite;
 use crate::entropy::{corpus, noise};
+use crate::limits::LOGIN_PACKET_BYTES_MAX;
 use crate::mysql::capabilities::Capabilities;
 use crate::mysql::command::Command;
 use crate::mysql::fuzzing::{SplitOutcome, check_split, established};
 use crate::mysql::login::Peer;
-use crate::mysql::packet::write_command;
+use crate::mysql::packet::{HEADER_BYTES, Header, write_command};
 use crate::mysql::splitter::{Ending, Order, Settings, Splitter};
 use crate::mysql::{Server, Target};
 use crate::telemetry::RouteReason;
@@ -90,6 +91,51 @@ fn the_greeting_says_whose_functions_are_built_in() {
         write_command(&mut packet, Command::Query, b"SELECT UUID_TO_BIN('x')");
         let taken = splitter.client(&mut packet, 1, &mut orders);
         assert_eq!(taken.to, Some(to), "{version}");
+    }
+}
+
+/// Has the client say a `COM_CHANGE_USER` of so many bytes, in pieces: what is ordered, and how many
+/// bytes it took to know that.
+fn changes_user(classify_bytes_max: usize, len: u32, piece: usize) -> (Vec<Order>, usize) {
+    let mut splitter = session(Settings {
+        classify_bytes_max,
+        ..settings(0)
+    });
+    let mut packet = Header { len, sequence: 3 }.to_bytes().to_vec();
+    packet.push(Command::ChangeUser.byte());
+    packet.resize(HEADER_BYTES + len as usize, b'x');
+    let (mut orders, mut said) = (Vec::new(), 0);
+    while orders.is_empty() && said < packet.len() {
+        let until = packet.len().min(said.saturating_add(piece));
+        let taken = splitter.client(&mut packet[said..until], 1, &mut orders);
+        assert_eq!(taken.to, None, "it is for a login");
+        said += taken.bytes();
+    }
+    (orders, said)
+}
+
+#[test]
+fn another_login_is_gathered_whatever_is_read_of_statements_and_none_longer_than_a_login() {
+    const MAX: u32 = LOGIN_PACKET_BYTES_MAX;
+    for classify_bytes_max in [1024, 1 << 20] {
+        for piece in [1, 700, usize::MAX] {
+            for len in [1, 1023, 1024, 1025, 2000, MAX - 1, MAX] {
+                let (orders, said) = changes_user(classify_bytes_max, len, piece);
+                let [Order::ChangeUser(Ok(payload))] = &orders[..] else {
+                    panic!("{len} bytes by {piece}: {orders:?}");
+                };
+                assert_eq!((payload[0], payload.len()), (0x11, len as usize));
+                assert_eq!(said, HEADER_BYTES + len as usize);
+            }
+            for len in [MAX + 1, (1 << 20) + 1, 0xFF_FFFE, 0xFF_FFFF] {
+                let (orders, said) = changes_user(classify_bytes_max, len, piece);
+                let [Order::ChangeUser(Err(too_long))] = &orders[..] else {
+                    panic!("{len} bytes by {piece}: {orders:?}");
+                };
+                assert_eq!(too_long.sequence, 3);
+                assert!(said <= 1024 || piece > len as usize, "it waits for {said}");
+            }
+        }
     }
 }
 

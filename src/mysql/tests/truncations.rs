@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::config::ReadAfterWrite;
 use crate::mysql::Server;
 use crate::mysql::capabilities::Capabilities;
@@ -38,7 +40,11 @@ fn session(capabilities: Capabilities) -> Splitter {
 
 /// What becomes of a packet that arrives in pieces of so many bytes: what reaches the primary and
 /// the replica, and the `COM_CHANGE_USER` that is to be gone through.
-fn said(splitter: &mut Splitter, packet: &[u8], piece: usize) -> ([Vec<u8>; 2], Option<Vec<u8>>) {
+fn said(
+    splitter: &mut Splitter,
+    packet: &[u8],
+    piece: usize,
+) -> ([Vec<u8>; 2], Option<Zeroizing<Vec<u8>>>) {
     let (mut heard, mut change) = ([const { Vec::new() }; 2], None);
     let mut send = |to: Peer, bytes: &[u8]| match to {
         Peer::Client => {}
@@ -57,7 +63,7 @@ fn said(splitter: &mut Splitter, packet: &[u8], piece: usize) -> ([Vec<u8>; 2], 
         for order in orders {
             match order {
                 Order::Send(to, bytes) => send(to, &bytes),
-                Order::ChangeUser(payload) => change = Some(payload),
+                Order::ChangeUser(payload) => change = payload.ok(),
                 _ => {}
             }
         }
@@ -136,14 +142,14 @@ fn every_truncation_of_another_users_login_is_refused_or_goes_to_the_servers() {
         let session = established(capabilities, false, false);
         let mut actions = Vec::new();
         let payload = change.expect("it is a login");
-        assert_eq!(payload, whole[..cut]);
+        assert_eq!(payload[..], whole[..cut]);
         let rules = Rules::default().into();
         let login = Login::change_user(
             rules,
             "10.0.0.9",
             ClientTls::Off,
             &session,
-            &payload,
+            Ok(payload),
             &mut actions,
         );
         let refused = actions

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{Leaving, leg_of, leg_of_server, settings_of};
+use crate::mysql::inbox::TooLong;
 use crate::mysql::login::{Action, ClientTls, Established, Failure, Login, Peer};
 use crate::mysql::route::Server;
 use crate::mysql::splitter::{Ending, Order, Splitter};
@@ -22,7 +23,7 @@ impl<K: Kernel> Worker<K> {
                 Order::Done(finished) => self.count_statement(slot, &finished),
                 Order::OpenReplica => self.open_replica_again(slot),
                 Order::Close(server) => self.leave_when_sent(slot, leg_of_server(server)),
-                Order::ChangeUser(payload) => self.change_user(slot, &payload),
+                Order::ChangeUser(command) => self.change_user(slot, command),
                 Order::Relay => {
                     self.leave_when_sent(slot, REPLICA);
                     self.sessions[slot].conversation_mut().relays = true;
@@ -99,7 +100,7 @@ impl<K: Kernel> Worker<K> {
         self.leave_when_sent(slot, CLIENT);
     }
 
-    fn change_user(&mut self, slot: u32, payload: &[u8]) {
+    fn change_user(&mut self, slot: u32, command: Result<Zeroizing<Vec<u8>>, TooLong>) {
         let now_ms = self.now_ms();
         let address = self.client_address(slot);
         let session = &mut self.sessions[slot];
@@ -119,7 +120,7 @@ impl<K: Kernel> Worker<K> {
             &address,
             client_tls,
             splitter.established(),
-            payload,
+            command,
             &mut actions,
         );
         conversation.login = Some(Box::new(login));
