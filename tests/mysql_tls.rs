@@ -9,9 +9,9 @@ use std::process::Output;
 use std::thread;
 
 use support::clients::{python, run as run_program};
-use support::rogue::{OK, greeting_with_tls, packet};
+use support::rogue::{OK, asking_for_tls, greeting_with_tls, packet};
 use support::{
-    Authority, Balancer, Config, DEADLINE, Identity, MariaDb, PRIMARY, Pair, Peer, REPLICA, Rogue,
+    Authority, Balancer, Config, DEADLINE, Identity, MariaDb, PRIMARY, Pair, REPLICA, Rogue,
     RunningRogue, SITE, SqlClient, TlsPeer, mariadb, quickly, refused, said, tls13, until,
 };
 
@@ -63,20 +63,6 @@ fn clients_with_tls_and_without_are_split_alike() {
     assert_eq!(said(&run(&balancer, &["--ssl"], large)).len(), 20_000_001);
 }
 
-/// A client that has asked for TLS, and says nothing more.
-fn asking_for_tls(balancer: &Balancer) -> Peer {
-    const TLS_PROTOCOL_41_AND_AUTHENTICATION: [u8; 4] = 0x0008_8A00_u32.to_le_bytes();
-    let client = balancer.connect();
-    let [low, middle, high, _] = client.receive(4)[..] else {
-        panic!("a header");
-    };
-    client.receive(u32::from_le_bytes([low, middle, high, 0]) as usize);
-    let mut request = [0; 32];
-    request[..4].copy_from_slice(&TLS_PROTOCOL_41_AND_AUTHENTICATION);
-    client.send(packet(1, &request));
-    client
-}
-
 #[test]
 fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_not() {
     let pair = Pair::shared();
@@ -92,8 +78,8 @@ fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_n
             metrics.sum("ringway_tls_handshake_failures_total", &labels) == times
         });
     };
-    let has_its_turn = asking_for_tls(&balancer);
-    let gives_up = asking_for_tls(&balancer);
+    let has_its_turn = asking_for_tls(balancer.address());
+    let gives_up = asking_for_tls(balancer.address());
     let authority = Authority::new();
     let mut gives_up = TlsPeer::client(gives_up, &tls13(&authority), SITE);
     let hello = gives_up.take_flight();

@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::Peer;
+
 /// The payload of an OK packet: autocommit, and nothing else to say.
 pub(crate) const OK: &[u8] = b"\0\0\0\x02\0\0\0";
 
@@ -213,6 +215,10 @@ impl Shared {
                         rogue.take_file(&mut client)?;
                     }
                 }
+                Some(0x11) => {
+                    lock(&self.heard).push(command);
+                    client.write_all(&packet(1, OK)).ok()?;
+                }
                 Some(0x01) => return None,
                 _ => client.write_all(&packet(1, OK)).ok()?,
             }
@@ -252,10 +258,26 @@ impl RunningRogue {
         lock(&self.shared.stops).len()
     }
 
-    /// The packets that clients have logged in with, and their queries, since this was asked last.
+    /// The packets that clients have logged in with, first and later, and their queries, since this
+    /// was asked last.
     pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut lock(&self.shared.heard))
     }
+}
+
+/// A client that has asked for TLS, and says nothing more.
+#[track_caller]
+pub(crate) fn asking_for_tls(balancer: SocketAddr) -> Peer {
+    const TLS_PROTOCOL_41_AND_AUTHENTICATION: [u8; 4] = 0x0008_8A00_u32.to_le_bytes();
+    let client = Peer::connect(balancer);
+    let [low, middle, high, _] = client.receive(4)[..] else {
+        panic!("a header");
+    };
+    client.receive(u32::from_le_bytes([low, middle, high, 0]) as usize);
+    let mut request = [0; 32];
+    request[..4].copy_from_slice(&TLS_PROTOCOL_41_AND_AUTHENTICATION);
+    client.send(packet(1, &request));
+    client
 }
 
 /// Says something, or as much of it as is to be said. `None`: that was the last.

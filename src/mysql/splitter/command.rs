@@ -69,8 +69,9 @@ impl Splitter {
         payload_bytes_max.saturating_add(HEADER_BYTES)
     }
 
-    /// Whether what has come of the next command is of a `COM_CHANGE_USER`.
-    fn gathers_login(&self) -> bool {
+    /// Whether what has come of the next command is of a `COM_CHANGE_USER`, which may have a password
+    /// in it.
+    pub fn gathers_login(&self) -> bool {
         self.held.get(HEADER_BYTES) == Some(&Command::ChangeUser.byte())
     }
 
@@ -91,9 +92,10 @@ impl Splitter {
         if self.held.len() < wanted {
             return taken;
         }
-        let mut packet = std::mem::take(&mut self.held);
+        // What goes nowhere as it is may be a password.
+        let mut packet = Zeroizing::new(std::mem::take(&mut self.held));
         if let Some(to) = self.command(&mut packet, is_long, now_us, orders) {
-            orders.push(Order::Send(to, packet));
+            orders.push(Order::Send(to, std::mem::take(&mut packet)));
         }
         taken
     }

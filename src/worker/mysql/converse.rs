@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{Ear, Leaving, Own, leg_of, server_of};
 use crate::mysql::login::Peer;
 use crate::mysql::server_login::{ServerLoginError, ServerProgress};
-use crate::mysql::splitter::Taken;
+use crate::mysql::splitter::{Order, Splitter, Taken};
 use crate::telemetry::{Reason, Who};
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Chunk, Kernel};
@@ -27,6 +27,10 @@ impl<K: Kernel> Worker<K> {
         let line = &mut conversation.lines[leg];
         let merged = line.inbound.push(chunk, |to, from| kernel.append(to, from));
         if let Some(buffer) = merged {
+            if leg == CLIENT {
+                // It is a copy of what nobody has read, and may turn out to be a secret.
+                kernel.keep_secret(buffer);
+            }
             kernel.release(buffer);
         }
     }
@@ -68,10 +72,8 @@ impl<K: Kernel> Worker<K> {
         let client = session.leg_mut(CLIENT);
         client.intake.source = Source::Lost;
         client.outlet.sink = Sink::Broken;
-        let line = &mut session.conversation_mut().lines[CLIENT];
-        line.own.clear();
-        let kernel = &mut self.kernel;
-        line.inbound.truncate(0, |buffer| kernel.release(buffer));
+        session.conversation_mut().lines[CLIENT].own.clear();
+        self.drop_unread(slot, CLIENT);
         self.discard(slot, CLIENT);
         self.converse(slot);
     }
@@ -96,8 +98,15 @@ impl<K: Kernel> Worker<K> {
         if busy {
             return;
         }
-        let _wiping = self.sessions[slot].has_secrets().then(Wiping::begin);
-        while self.take_turn(slot) {}
+        let mut wiping = None;
+        loop {
+            if self.sessions[slot].has_secrets() {
+                wiping.get_or_insert_with(Wiping::begin);
+            }
+            if !self.take_turn(slot) {
+                break;
+            }
+        }
         if let Some(conversation) = &mut self.sessions[slot].mysql {
             conversation.is_conversing = false;
             self.count_events(slot);
@@ -153,6 +162,11 @@ impl<K: Kernel> Worker<K> {
             CLIENT => splitter.client(input, now_us, &mut orders),
             _ => splitter.server(server_of(leg), input, now_us, &mut orders),
         };
+        let is_secret = leg == CLIENT && is_of_login(splitter, &orders);
+        if is_secret {
+            self.kernel.keep_secret(chunk.buffer);
+        }
+        let _wiping = is_secret.then(Wiping::begin);
         self.move_taken(slot, leg, chunk, taken);
         self.consider_splicing(slot, leg);
         let goes_on = taken != Taken::NOTHING || !orders.is_empty();
@@ -189,6 +203,18 @@ impl<K: Kernel> Worker<K> {
         if let Some(buffer) = line.inbound.consume(bytes) {
             self.kernel.release(buffer);
         }
+    }
+
+    /// Drops what a peer has said and nobody will read. Of a client that may be a secret.
+    pub(super) fn drop_unread(&mut self, slot: u32, leg: usize) {
+        let kernel = &mut self.kernel;
+        let line = &mut self.sessions[slot].conversation_mut().lines[leg];
+        line.inbound.truncate(0, |buffer| {
+            if leg == CLIENT {
+                kernel.keep_secret(buffer);
+            }
+            kernel.release(buffer);
+        });
     }
 
     fn pass_on(&mut self, slot: u32, to: usize, chunk: Chunk) {
@@ -493,4 +519,10 @@ impl<K: Kernel> Worker<K> {
             }
         }
     }
+}
+
+/// Whether what the client has said last is of another login, which may have a password in it.
+fn is_of_login(splitter: &Splitter, orders: &[Order]) -> bool {
+    let mut orders = orders.iter();
+    splitter.gathers_login() || orders.any(|order| matches!(order, Order::ChangeUser(_)))
 }

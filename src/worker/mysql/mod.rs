@@ -143,9 +143,12 @@ impl Conversation {
         self.splitter.is_none()
     }
 
-    /// Whether a login is going on, at whichever server: what is said may be a password.
+    /// Whether a login is going on, at whichever server, or another one has begun to come: what is
+    /// said may be a password.
     fn has_secrets(&self) -> bool {
-        self.login.is_some() || self.replica_login.is_some()
+        let splitter = self.splitter.as_ref();
+        let gathers_login = splitter.is_some_and(|splitter| splitter.gathers_login());
+        self.login.is_some() || self.replica_login.is_some() || gathers_login
     }
 
     /// Whether a connection is being closed, so that nothing it brings is wanted.
@@ -269,9 +272,7 @@ impl<K: Kernel> Worker<K> {
         self.leave_unauthenticated(slot);
         self.count_pin(slot, None);
         for leg in [CLIENT, SERVER, REPLICA] {
-            let line = &mut self.sessions[slot].conversation_mut().lines[leg];
-            let kernel = &mut self.kernel;
-            line.inbound.truncate(0, |buffer| kernel.release(buffer));
+            self.drop_unread(slot, leg);
         }
         self.count_replica_closed(slot);
     }

@@ -1,5 +1,7 @@
 //! What comes from a peer: ciphertext in, plaintext to whoever takes the leg's bytes.
 
+use zeroize::Zeroize;
+
 use super::super::event_loop::Worker;
 use super::super::kernel::{BufferId, Chunk, Kernel};
 use super::super::session::{CLIENT, Source, Stage, direction_of};
@@ -61,8 +63,11 @@ impl<K: Kernel> Worker<K> {
         if self.sessions[slot].handshake(leg) == Handshake::Waiting {
             return;
         }
-        let has_secrets = leg == CLIENT && self.sessions[slot].has_secrets();
-        let _wiping = has_secrets.then(Wiping::begin);
+        let session = &self.sessions[slot];
+        // Who has logged in may do so again, which is seen when it is decrypted.
+        let may_be_secret = leg == CLIENT && session.mysql.is_some();
+        let has_secrets = may_be_secret && session.has_secrets();
+        let _wiping = may_be_secret.then(Wiping::begin);
         while let Some(room) = self.room_for_plaintext(slot, leg) {
             let target = room.chunk();
             let session = &mut self.sessions[slot];
@@ -71,9 +76,7 @@ impl<K: Kernel> Worker<K> {
             };
             let inbound = channel.inbound.first();
             if has_secrets {
-                // It is decrypted where it is, and copied from there.
-                let buffers = inbound.iter().chain([&target]).map(|chunk| chunk.buffer);
-                buffers.for_each(|buffer| self.kernel.keep_secret(buffer));
+                self.kernel.keep_secret(target.buffer);
             }
             let (ciphertext, plaintext) = match inbound {
                 Some(chunk) => self.kernel.pair(chunk, target),
@@ -81,6 +84,13 @@ impl<K: Kernel> Worker<K> {
             };
             let received = channel.tls.receive(ciphertext, plaintext);
             let failure = channel.tls.failure().cloned();
+            if may_be_secret {
+                // It was decrypted where it is, and copied from there.
+                let used = received
+                    .as_ref()
+                    .map_or(ciphertext.len(), |done| done.taken);
+                ciphertext[..used].zeroize();
+            }
             let (taken, written) = received.map_or((0, 0), |done| (done.taken, done.written));
             if taken > 0
                 && let Some(buffer) = channel.inbound.consume(taken)
