@@ -182,7 +182,7 @@ fn nothing_is_left_in_memory_of_another_users_password_and_servers_without_tls_g
         }
     }
     stage.balancer.wait_for("the refusals", |metrics| {
-        let labels = [("reason", "credential_unusable")];
+        let labels = [("reason", "password_in_plain")];
         metrics.sum("ringway_mysql_login_failures_total", &labels) == 4.0
     });
 }
