@@ -123,7 +123,7 @@ fn a_handshake_that_does_not_end_within_the_login_is_counted_as_one_that_failed(
     let without_tls = SqlClient::greeted(balancer.address()).unwrap();
     balancer.wait_closed("client", "login_timeout", 1);
     assert_eq!(timed_out(), 0.0, "it has not asked for TLS");
-    let clients = [(); 2].map(|()| asking_for_tls(&balancer));
+    let clients = [(); 2].map(|()| asking_for_tls(balancer.address()));
     balancer.wait_closed("client", "login_timeout", 3);
     assert_eq!(
         timed_out(),
@@ -251,9 +251,9 @@ fn needing_tls(primary: &RunningRogue) -> Config {
 fn a_server_that_does_not_offer_tls_is_not_asked_for_it_and_the_client_need_not_wait() {
     let rogue = Rogue::default().start();
     let config = needing_tls(&rogue)
-        .listener("connect_deadline = \"5m\"")
-        .listener("login_timeout = \"5m\"")
-        .pool("connect_timeout = \"5m\"");
+        .pool("connect_deadline = \"5m\"")
+        .pool("connect_timeout = \"5m\"")
+        .pool_mysql("login_timeout = \"5m\"");
     let balancer = Balancer::start(&config);
     let error = quickly(DEADLINE, || {
         refused(&run(&balancer, &["--skip-ssl"], "SELECT 1"))
