@@ -72,12 +72,6 @@ fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_n
         .listener_tls("mode = \"preferred\"")
         .listener_tls("handshakes_max = 1");
     let balancer = Balancer::start(&config);
-    let wait_cut_off = |times: f64| {
-        balancer.wait_for("clients have left", |metrics| {
-            let labels = [("reason", "cut_off")];
-            metrics.sum("ringway_tls_handshake_failures_total", &labels) == times
-        });
-    };
     let has_its_turn = asking_for_tls(balancer.address());
     let gives_up = asking_for_tls(balancer.address());
     let authority = Authority::new();
@@ -90,14 +84,14 @@ fn clients_above_handshakes_max_wait_with_their_login_and_those_without_tls_do_n
         balancer.wait_active(3);
         is_split(&said(&run(&balancer, &["--skip-ssl"], PLACES)), false);
         drop(gives_up);
-        wait_cut_off(1.0);
+        balancer.wait_handshakes_failed("cut_off", 1);
         let handshakes = || balancer.metrics().sum("ringway_tls_handshakes_total", &[]);
         assert_eq!(handshakes(), 0.0, "it was not that one's turn");
         drop(has_its_turn);
         is_split(&said(&waiting.join().unwrap()), false);
         assert_eq!(handshakes(), 1.0);
     });
-    wait_cut_off(2.0);
+    balancer.wait_handshakes_failed("cut_off", 2);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Listener {
 
     #[track_caller]
     fn serves(&self, peer: &mut TlsPeer) {
-        is_served(peer);
+        peer.is_served();
         self.served.set(self.served.get() + 1);
     }
 
@@ -118,7 +118,7 @@ impl Listener {
     #[track_caller]
     fn is_all_told(&self, left: usize) {
         let served = self.served.get();
-        are_cut_off(&self.balancer, left);
+        self.balancer.wait_handshakes_failed("cut_off", left);
         let metrics = self.balancer.metrics();
         let failures = metrics.sum("ringway_tls_handshake_failures_total", &[]);
         let handshakes = metrics.sum("ringway_tls_handshakes_total", &[]);
@@ -132,22 +132,6 @@ fn shake_hands(mut peer: TlsPeer) -> io::Result<TlsPeer> {
     Ok(peer)
 }
 
-/// Asserts that somebody is served, over TLS.
-#[track_caller]
-fn is_served(peer: &mut TlsPeer) {
-    peer.send("still here");
-    peer.expect("still here");
-}
-
-/// Waits until so many clients are counted that have left in their handshakes.
-#[track_caller]
-fn are_cut_off(balancer: &Balancer, left: usize) {
-    balancer.wait_for(&format!("{left} have left"), |metrics| {
-        let cut_off = [("reason", "cut_off")];
-        metrics.sum("ringway_tls_handshake_failures_total", &cut_off) == left as f64
-    });
-}
-
 /// Has clients leave after each byte of their handshakes, while a neighbour goes on.
 #[track_caller]
 fn clients_leave(kind: Kind, end: End) {
@@ -157,14 +141,14 @@ fn clients_leave(kind: Kind, end: End) {
     for client in &listener.clients {
         left += at_each_byte(end, |cut| {
             if cut.after % CUTS_BETWEEN_WORDS == 0 {
-                is_served(&mut neighbour);
+                neighbour.is_served();
             }
             listener.is_through(cut, client)
         });
     }
     listener.is_all_told(left);
     listener.balancer.wait_active(1);
-    is_served(&mut neighbour);
+    neighbour.is_served();
 }
 
 #[test]
@@ -252,7 +236,7 @@ fn a_client_that_leaves_at_any_byte_of_a_hello_that_passes_through_leaves_nothin
             None => false,
         });
     }
-    are_cut_off(&balancer, left);
+    balancer.wait_handshakes_failed("cut_off", left);
     balancer.wait_active(0);
     assert_eq!(server.accepted(), 2);
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{
-    Authority, Balancer, Config, End, SITE, Server, Service, TlsEnd, TlsPeer, eventually, lines,
-    server_config, tls12, tls13, within,
+    Authority, Balancer, Config, End, SITE, Server, Service, TlsEnd, TlsPeer, lines, server_config,
+    tls12, tls13, within,
 };
 
 /// TLS in front of this server. One worker, so that every client meets the same limits.
@@ -29,26 +29,6 @@ fn start(server: SocketAddr, settings: &[&str]) -> (Authority, Balancer) {
         .fold(config, |config, setting| config.listener_tls(setting));
     let balancer = Balancer::start(&config);
     (authority, balancer)
-}
-
-/// Waits until so many handshakes have failed for this reason.
-#[track_caller]
-fn wait_failed(balancer: &Balancer, reason: &str, times: usize) {
-    eventually(|| {
-        let metrics = balancer.metrics();
-        let failures = metrics.by("ringway_tls_handshake_failures_total", "reason");
-        match failures.get(reason) {
-            Some(&n) if n == times as f64 => Ok(()),
-            _ => Err(format!("{times} times {reason}: {failures:?}")),
-        }
-    });
-}
-
-/// Asserts that somebody is served, over TLS.
-#[track_caller]
-fn is_served(client: &mut TlsPeer) {
-    client.send("still here");
-    client.expect("still here");
 }
 
 #[test]
@@ -77,7 +57,7 @@ fn http_on_a_tls_port_is_told_so() {
             assert_eq!(body, "This port speaks HTTPS. Try https:// first.\n");
             assert_eq!(end, End::Fin);
         }
-        wait_failed(&balancer, "not_tls", 2);
+        balancer.wait_handshakes_failed("not_tls", 2);
         balancer.wait_closed("client", "not_tls", 2);
         assert_eq!(server.accepted(), 0);
     }
@@ -103,7 +83,7 @@ fn what_is_not_tls_is_closed_and_counted() {
         client.send(bytes);
         let (answer, _) = client.receive_rest();
         assert!(answer.len() <= 7, "an alert, or nothing: {answer:x?}");
-        wait_failed(&balancer, "not_tls", index + 1);
+        balancer.wait_handshakes_failed("not_tls", index + 1);
     }
     assert_eq!(server.accepted(), 0);
 }
@@ -185,7 +165,7 @@ fn tls_that_breaks_the_protocol_gets_an_alert_and_is_counted() {
         client.send(bytes);
         let (answer, _) = client.receive_rest();
         assert_eq!(answer, [21, 3, 1, 0, 2, 2, *alert], "{bytes:x?}");
-        wait_failed(&balancer, "misbehaved", index + 1);
+        balancer.wait_handshakes_failed("misbehaved", index + 1);
     }
     balancer.wait_closed("client", "tls_handshake", broken.len() as u32);
     assert_eq!(server.accepted(), 0);
@@ -218,7 +198,7 @@ fn a_client_that_is_silent_or_slow_is_left_at_handshake_timeout() {
         }
         assert!(silent.receive_rest().0.is_empty());
         assert!(slow.receive_rest().0.is_empty());
-        wait_failed(&balancer, "timeout", 2);
+        balancer.wait_handshakes_failed("timeout", 2);
     }
     assert_eq!(server.accepted(), 0);
 }
@@ -235,7 +215,7 @@ fn a_client_that_stops_in_the_middle_of_its_handshake_is_left_at_handshake_timeo
         client.peer().receive_rest();
     }
     balancer.wait_closed("client", "tls_handshake_timeout", 2);
-    wait_failed(&balancer, "timeout", 2);
+    balancer.wait_handshakes_failed("timeout", 2);
     assert_eq!(server.accepted(), 0);
 }
 
@@ -259,11 +239,11 @@ fn clients_above_handshakes_max_wait_and_are_served_then() {
     drop(leaves);
     for client in &mut waiting {
         client.shake_hands();
-        is_served(client);
+        client.is_served();
     }
-    wait_failed(&balancer, "cut_off", 1);
+    balancer.wait_handshakes_failed("cut_off", 1);
     drop(stays);
-    wait_failed(&balancer, "cut_off", 2);
+    balancer.wait_handshakes_failed("cut_off", 2);
 }
 
 #[test]
@@ -273,10 +253,7 @@ fn handshakes_max_holds_up_many_clients_and_fails_none() {
     std::thread::scope(|scope| {
         for _ in 0..40 {
             scope.spawn(|| {
-                is_served(&mut TlsPeer::connect(
-                    balancer.address(),
-                    &tls13(&authority),
-                ))
+                TlsPeer::connect(balancer.address(), &tls13(&authority)).is_served();
             });
         }
     });
@@ -424,7 +401,7 @@ fn a_close_notify_in_the_middle_of_a_handshake_breaks_it_off_at_once() {
             client.peer().receive_rest();
         }
     }
-    wait_failed(&balancer, "cut_off", 4);
+    balancer.wait_handshakes_failed("cut_off", 4);
     balancer.wait_closed("client", "tls_handshake", 4);
     assert_eq!(server.accepted(), 0);
 }

@@ -172,6 +172,19 @@ impl Balancer {
         });
     }
 
+    /// Waits until so many clients' handshakes have failed for this reason.
+    #[track_caller]
+    pub(crate) fn wait_handshakes_failed(&self, reason: &str, times: usize) {
+        eventually(|| {
+            let metrics = self.metrics();
+            let failures = metrics.by("ringway_tls_handshake_failures_total", "reason");
+            match failures.get(reason) {
+                Some(&n) if n == times as f64 => Ok(()),
+                _ => Err(format!("{times} times {reason}: {failures:?}")),
+            }
+        });
+    }
+
     /// Waits until so many sessions are open.
     #[track_caller]
     pub(crate) fn wait_active(&self, sessions: u32) {

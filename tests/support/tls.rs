@@ -296,6 +296,13 @@ impl TlsPeer {
         assert!(received == bytes, "received other bytes than expected");
     }
 
+    /// Asserts that a server which sends everything back serves it.
+    #[track_caller]
+    pub(crate) fn is_served(&mut self) {
+        self.send("still here");
+        self.expect("still here");
+    }
+
     /// Receives to the end: what came, and how it ended.
     #[track_caller]
     pub(crate) fn receive_rest(&mut self) -> (Vec<u8>, TlsEnd) {
