@@ -157,20 +157,24 @@ mod tests {
         })
     }
 
-    /// The descent of the second server's data; the first one is the primary.
-    fn descent_in(places: &[Option<Place>]) -> Option<Descent> {
-        let relative = |(index, place): (usize, &'static Option<Place>)| Relative {
-            is_primary: index == 0,
-            place: place.as_ref(),
-        };
-        let places: &'static [Option<Place>] = places.to_vec().leak();
-        let pool: Vec<_> = places.iter().enumerate().map(relative).collect();
-        descent(&pool, 1)
+    fn primary() -> Option<Place> {
+        place(1, &[])
+    }
+
+    /// The descent of one of the servers' data; the first one is the primary.
+    fn descent_of(replica: usize, places: &[Option<Place>]) -> Option<Descent> {
+        let members = places.iter().enumerate();
+        let pool: Vec<_> = members
+            .map(|(index, place)| Relative {
+                is_primary: index == 0,
+                place: place.as_ref(),
+            })
+            .collect();
+        descent(&pool, replica)
     }
 
     #[test]
     fn data_comes_from_the_primary_over_any_chain_within_the_pool() {
-        let primary = || place(1, &[]);
         let chains = [
             vec![primary(), place(2, &[1])],
             vec![primary(), place(2, &[3]), place(3, &[1])],
@@ -182,39 +186,36 @@ mod tests {
             vec![place(1, &[2]), place(2, &[1])],
         ];
         for chain in chains {
-            assert_eq!(descent_in(&chain), Some(Descent::Primary), "{chain:?}");
+            assert_eq!(descent_of(1, &chain), Some(Descent::Primary), "{chain:?}");
         }
     }
 
     #[test]
     fn data_of_another_server_of_the_pool_is_not_the_primarys() {
-        let primary = || place(1, &[]);
         let pools = [
             vec![primary(), place(2, &[3]), place(3, &[])],
             vec![primary(), place(2, &[3]), place(3, &[2])],
             vec![primary(), place(2, &[4]), place(3, &[]), place(4, &[3])],
         ];
         for pool in pools {
-            assert_eq!(descent_in(&pool), Some(Descent::Member), "{pool:?}");
+            assert_eq!(descent_of(1, &pool), Some(Descent::Member), "{pool:?}");
         }
     }
 
     #[test]
     fn a_source_outside_the_pool_may_follow_the_primary() {
-        let primary = || place(1, &[]);
         let pools = [
             vec![primary(), place(2, &[9])],
             vec![primary(), place(2, &[3]), place(3, &[9])],
             vec![primary(), place(2, &[3, 9]), place(3, &[])],
         ];
         for pool in pools {
-            assert_eq!(descent_in(&pool), Some(Descent::Outside), "{pool:?}");
+            assert_eq!(descent_of(1, &pool), Some(Descent::Outside), "{pool:?}");
         }
     }
 
     #[test]
     fn nothing_is_said_while_a_server_that_matters_is_not_known() {
-        let primary = || place(1, &[]);
         let pools = [
             // It follows nobody, or nobody knows whom.
             vec![primary(), place(2, &[])],
@@ -228,7 +229,7 @@ mod tests {
             vec![primary(), place(2, &[9, 0])],
         ];
         for pool in pools {
-            assert_eq!(descent_in(&pool), None, "{pool:?}");
+            assert_eq!(descent_of(1, &pool), None, "{pool:?}");
         }
         let alone = place(2, &[1]);
         let without_primary = [Relative {
@@ -268,12 +269,7 @@ mod tests {
                 .iter()
                 .map(|known| known.as_ref().and_then(|(id, sources)| place(*id, sources)))
                 .collect();
-            let pool: Vec<_> = places
-                .iter()
-                .enumerate()
-                .map(|(index, place)| Relative { is_primary: index == 0, place: place.as_ref() })
-                .collect();
-            let found = descent(&pool, replica);
+            let found = descent_of(replica, &places);
             // Nobody is condemned while anything is unknown.
             let all_known = places.iter().all(Option::is_some);
             prop_assert!(found != Some(Descent::Outside) || all_known);
