@@ -94,6 +94,7 @@ fn registry() -> Registry {
     let snapshot = Snapshot {
         generation: 1,
         listeners: Vec::new(),
+        coalesce: true,
         access_log: false,
         statement_log: None,
     };

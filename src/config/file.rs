@@ -81,6 +81,7 @@ fn default_process() -> Process {
     Process {
         workers: Workers::Auto,
         pin_workers: true,
+        coalesce: true,
         max_connections: None,
         drain_timeout: Duration::from_secs(30),
         shutdown_delay: Duration::ZERO,
@@ -97,6 +98,9 @@ fn read_process(table: &Table<'_>) -> Process {
         pin_workers: table
             .optional("pin_workers", value::boolean)
             .unwrap_or(default.pin_workers),
+        coalesce: table
+            .optional("coalesce", value::boolean)
+            .unwrap_or(default.coalesce),
         max_connections: table.optional("max_connections", connections),
         drain_timeout: table
             .optional("drain_timeout", value::grace)

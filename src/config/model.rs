@@ -39,6 +39,8 @@ pub struct Process {
     pub workers: Workers,
     /// Whether each worker is pinned to one CPU of the affinity mask.
     pub pin_workers: bool,
+    /// Whether busy workers wait a little for several completions at a time.
+    pub coalesce: bool,
     /// Sessions in total; `None`: as many as the descriptor limit carries.
     pub max_connections: Option<u32>,
     /// How long sessions may go on after SIGTERM.

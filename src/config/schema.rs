@@ -27,6 +27,7 @@ pub(super) const PROCESS: Schema = Schema {
     keys: &[
         "workers",
         "pin_workers",
+        "coalesce",
         "max_connections",
         "drain_timeout",
         "shutdown_delay",

@@ -25,6 +25,7 @@ pub(super) fn of_process(process: &Process) -> Vec<Setting> {
     vec![
         ("workers", Some(workers)),
         ("pin_workers", some(process.pin_workers)),
+        ("coalesce", some(process.coalesce)),
         ("max_connections", process.max_connections.and_then(some)),
         (
             "drain_timeout",

@@ -117,6 +117,7 @@ impl Plan {
         Snapshot {
             generation,
             listeners: routes.map(route).collect(),
+            coalesce: config.process.coalesce,
             access_log: config.access_log.is_some(),
             statement_log: config.statement_log.as_ref().map(|log| log.slower_than),
         }

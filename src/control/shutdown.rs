@@ -116,6 +116,7 @@ fn without_sockets(snapshot: &Snapshot) -> Snapshot {
     Snapshot {
         generation,
         listeners: snapshot.listeners.iter().map(route).collect(),
+        coalesce: snapshot.coalesce,
         access_log: snapshot.access_log,
         statement_log: snapshot.statement_log,
     }

@@ -44,6 +44,7 @@ pub(super) fn registry_with(
     let snapshot = Snapshot {
         generation: 1,
         listeners: vec![Arc::new(route)],
+        coalesce: true,
         access_log: true,
         statement_log: None,
     };
@@ -191,6 +192,7 @@ fn config(health_check: Option<HealthCheck>) -> Config {
         process: config::Process {
             workers: config::Workers::Auto,
             pin_workers: false,
+            coalesce: true,
             max_connections: None,
             drain_timeout: Duration::ZERO,
             shutdown_delay: Duration::ZERO,

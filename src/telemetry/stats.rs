@@ -167,6 +167,8 @@ pub struct WorkerCounters {
     pub operations_in_flight: Counter,
     /// Sessions this worker has (a gauge).
     pub sessions: Counter,
+    /// Microseconds that the next turn waits for several completions at most (a gauge).
+    pub coalescing_us: Counter,
     /// Bytes that went through a buffer.
     pub copy_bytes: Counter,
     /// Bytes that went through a pipe.

@@ -225,6 +225,9 @@ impl<K: Kernel> Worker<K> {
         let _wiping = is_mysql.then(Wiping::begin);
         self.end_conversation(slot);
         let mut session = self.sessions.remove(slot);
+        if let Some(asked_us) = session.asked_us {
+            self.coalescing.gave_up(asked_us.get());
+        }
         let end = session
             .end
             .expect("a session that is over has ended somehow");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::accept::Acceptor;
+use super::coalesce::{Batch, Coalescing};
 use super::kernel::{Completion, Fd, Interest, Kernel};
 use super::session::Stage;
 use super::shared::{Command, Shared, StopReason};
@@ -54,6 +55,10 @@ pub(crate) struct Worker<K> {
     pub(super) first_served: usize,
     pub(super) draining: bool,
     pub(super) handshakes: Handshakes,
+    pub(super) coalescing: Coalescing,
+    /// Some stream has more to bring as soon as it is asked, or what it brought has been sent: the next
+    /// turn does not wait for several completions.
+    pub(super) reads_on_at_once: bool,
     generation: u64,
     wake: Fd,
     completions: Vec<Completion>,
@@ -92,6 +97,8 @@ impl<K: Kernel> Worker<K> {
             first_served: 0,
             draining: false,
             handshakes: Handshakes::default(),
+            coalescing: Coalescing::default(),
+            reads_on_at_once: false,
             generation: 0,
             wake,
             completions: Vec::new(),
@@ -125,7 +132,9 @@ impl<K: Kernel> Worker<K> {
     pub(crate) fn turn(&mut self) -> io::Result<()> {
         let wait = self.wait();
         let mut completions = std::mem::take(&mut self.completions);
-        self.kernel.turn(wait, &mut completions)?;
+        let batch = self.batch();
+        self.kernel.turn(wait, batch, &mut completions)?;
+        self.coalescing.advance(self.kernel.now_us());
         self.adopt_newest();
         for completion in &completions {
             self.dispatch(completion);
@@ -171,6 +180,12 @@ impl<K: Kernel> Worker<K> {
         let postponed = (!self.postponed.is_empty()).then_some(self.postponed_until_ms);
         let next_ms = self.timers.next_ms().into_iter().chain(postponed).min();
         next_ms.map(|at_ms| Duration::from_micros((at_ms * 1000).saturating_sub(now_us)))
+    }
+
+    /// What a turn waits for instead of the first completion.
+    fn batch(&mut self) -> Option<Batch> {
+        let reads_on = std::mem::take(&mut self.reads_on_at_once);
+        self.coalescing.batch().filter(|_| !reads_on)
     }
 
     fn dispatch(&mut self, completion: &Completion) {
@@ -244,6 +259,7 @@ impl<K: Kernel> Worker<K> {
     fn adopt(&mut self) {
         let snapshot = self.shared.snapshot();
         self.generation = snapshot.generation;
+        self.coalescing.is_on = snapshot.coalesce && self.kernel.can_batch();
         self.access_log = snapshot.access_log;
         self.statement_log_us = snapshot
             .statement_log
@@ -292,6 +308,7 @@ impl<K: Kernel> Worker<K> {
     fn feed_starved(&mut self) {
         for _ in 0..self.starved.len().min(self.kernel.buffers_left()) {
             if let Some(token) = self.starved.pop_front() {
+                self.reads_on_at_once = true;
                 self.try_again(token);
             }
         }
@@ -355,6 +372,9 @@ impl<K: Kernel> Worker<K> {
         let counters = self.counters();
         counters.sessions.set(self.sessions.len() as u64);
         counters.operations_in_flight.set(self.kernel.in_flight());
+        let batch = self.coalescing.batch();
+        let coalescing_us = batch.map_or(0, |batch| batch.within_us);
+        counters.coalescing_us.set(u64::from(coalescing_us));
         counters.last_turn_ms.set(self.now_ms());
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
+use super::coalesce::Batch;
 use super::token::Token;
 
 /// A descriptor. Owned by whoever closes it: the session's close protocol, not a destructor,
@@ -122,12 +123,20 @@ pub(crate) trait Kernel {
     fn cancel_all(&mut self, fd: Fd, token: Token);
 
     /// Submits what is queued, waits for a completion at most so long (`None`: without limit) and
-    /// appends what has completed.
+    /// appends what has completed. With a batch it waits for so many besides those of the sends that
+    /// were queued; see [`Kernel::can_batch`].
     ///
     /// # Errors
     /// When the ring is beyond repair; transient conditions are handled inside.
-    fn turn(&mut self, wait: Option<Duration>, completions: &mut Vec<Completion>)
-    -> io::Result<()>;
+    fn turn(
+        &mut self,
+        wait: Option<Duration>,
+        batch: Option<Batch>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()>;
+
+    /// Whether a turn can wait for a batch. If not, it takes the first completion.
+    fn can_batch(&self) -> bool;
 
     /// Operations whose last completion has not been handed out.
     fn in_flight(&self) -> u64;

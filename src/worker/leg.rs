@@ -1,13 +1,15 @@
 //! One connection of a session: receiving from its peer and sending to it, through the ring. What
 //! the bytes are for, and what an end means, is the business of `pump`.
 
+use std::num::NonZeroU64;
+
 use super::close::peer_error;
 use super::event_loop::Worker;
 use super::kernel::{Chunk, Completion, Interest, Kernel, Receiving};
 use super::session::{CLIENT, IN, OUT, Receive, SERVER, Sink, Source, Stage, direction_of};
 use super::tls::Ended;
 use super::token::Op;
-use crate::limits::MEMORY_FAILURES_MAX;
+use crate::limits::{BUFFER_BYTES, MEMORY_FAILURES_MAX};
 use crate::telemetry::{Reason, Who};
 
 impl<K: Kernel> Worker<K> {
@@ -21,6 +23,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         peer.intake.receive = Receive::Armed;
+        self.reads_on_at_once |= peer.intake.has_more;
         let socket = peer.socket;
         let session = &self.sessions[slot];
         let is_shaking_hands = session.stage == Stage::Handshake || session.is_shaking_hands(leg);
@@ -55,6 +58,8 @@ impl<K: Kernel> Worker<K> {
                 start: 0,
                 end: completion.result.max(0) as u16,
             };
+            let is_full = chunk.len() == BUFFER_BYTES as usize;
+            self.sessions[slot].leg_mut(leg).intake.has_more = is_full && !completion.more;
             self.take_from_wire(slot, leg, chunk);
         }
         match self.sessions[slot].stage {
@@ -84,6 +89,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Bytes have come, as the network brought them.
     fn take_from_wire(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        if leg != CLIENT {
+            self.note_answered(slot);
+        }
         let session = &self.sessions[slot];
         let may_be_hello = leg == CLIENT && session.is_shaking_hands(leg);
         if may_be_hello && !self.read_hello(slot, chunk) {
@@ -97,6 +105,26 @@ impl<K: Kernel> Worker<K> {
             self.take_received(slot, leg, chunk);
         } else {
             self.kernel.release(chunk.buffer);
+        }
+    }
+
+    /// A server is sent something that it may answer.
+    #[inline]
+    fn note_asked(&mut self, slot: u32) {
+        let now_us = NonZeroU64::new(self.kernel.now_us().max(1));
+        // What was said before may have needed no answer.
+        if let Some(before_us) = std::mem::replace(&mut self.sessions[slot].asked_us, now_us) {
+            self.coalescing.gave_up(before_us.get());
+        }
+        self.coalescing.asked();
+    }
+
+    /// A server has said something.
+    #[inline]
+    pub(super) fn note_answered(&mut self, slot: u32) {
+        if let Some(asked_us) = self.sessions[slot].asked_us.take() {
+            let now_us = self.kernel.now_us();
+            self.coalescing.answered(asked_us.get(), now_us);
         }
     }
 
@@ -127,6 +155,12 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn send(&mut self, slot: u32, leg: usize, chunk: Chunk) {
+        if leg != CLIENT {
+            self.note_asked(slot);
+        }
+        let session = &self.sessions[slot];
+        let mut legs = session.leg_indices();
+        self.reads_on_at_once |= legs.any(|leg| session.leg(leg).intake.has_more);
         let peer = self.sessions[slot].leg_mut(leg);
         peer.outlet.sending = true;
         peer.outlet.send_bytes = chunk.len() as u16;

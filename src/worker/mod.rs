@@ -9,6 +9,7 @@
 mod accept;
 mod buffers;
 mod close;
+mod coalesce;
 mod connect;
 mod event_loop;
 mod gate;
@@ -59,6 +60,9 @@ pub struct Features {
     pub no_sqarray: bool,
     /// `IORING_ENTER_NO_IOWAIT` (Linux 6.15).
     pub no_iowait: bool,
+    /// `IORING_FEAT_MIN_TIMEOUT` (Linux 6.12): a wait for several completions that is content with
+    /// one after a while.
+    pub min_timeout: bool,
     /// A total limit on a multishot receive, in `sqe.optlen` (Linux 6.17).
     pub capped_multishot: bool,
 }

@@ -15,6 +15,7 @@ use socket2::SockAddr;
 
 use super::Features;
 use super::buffers::Buffers;
+use super::coalesce::Batch;
 use super::kernel::{
     BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Receiving, Tuning,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Uring {
     early: Vec<Completion>,
     /// Operations submitted whose last completion has not been seen.
     in_flight: u64,
+    /// Sends queued since the last turn; hardly one is not complete when it has been submitted.
+    sends_queued: u32,
     overflowed: bool,
     epoch: Instant,
     now_us: u64,
@@ -66,6 +69,10 @@ struct Queues {
     completion: CompletionQueue<'static>,
     submitter: Submitter<'static>,
 }
+
+/// How long a wait without a limit is when it begins with one for a batch: the kernel ends one that
+/// has no limit with the batch's time, whether anything has come or not.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Connects that one submission can carry; more cause an early submission.
 const ADDRESSES: usize = 256;
@@ -114,6 +121,7 @@ impl Uring {
             addresses_used: 0,
             early: Vec::new(),
             in_flight: 0,
+            sends_queued: 0,
             overflowed: false,
             epoch,
             now_us: epoch.elapsed().as_micros() as u64,
@@ -179,7 +187,7 @@ impl Uring {
         self.early = early;
     }
 
-    fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+    fn enter(&mut self, wait: Option<Duration>, batch: Option<Batch>) -> io::Result<()> {
         self.buffers.refill();
         let queues = &mut *self.queues;
         queues.submission.sync();
@@ -188,12 +196,22 @@ impl Uring {
         if self.features.no_iowait {
             flags |= EnterFlags::NO_IOWAIT;
         }
+        let batch = batch.filter(|_| self.features.min_timeout);
+        let wait = wait.or(batch.map(|_| FOREVER));
         let timespec = wait.map(Timespec::from);
-        let args = match &timespec {
+        let mut args = match &timespec {
             Some(timespec) => SubmitArgs::new().timespec(timespec),
             None => SubmitArgs::new(),
         };
-        let want = u32::from(wait != Some(Duration::ZERO));
+        let mut want = u32::from(wait != Some(Duration::ZERO));
+        let sends = std::mem::take(&mut self.sends_queued);
+        // The kernel would wait for the batch beyond the limit, should that come before.
+        let fits =
+            |batch: &Batch| wait.is_none_or(|wait| wait.as_micros() > u128::from(batch.within_us));
+        if let Some(batch) = batch.filter(fits) {
+            args = args.min_wait_usec(batch.within_us);
+            want = batch.completions + sends;
+        }
         // SAFETY: `args` is the argument that EXT_ARG announces, and lives through the call.
         let entered = unsafe {
             queues
@@ -240,7 +258,7 @@ impl Uring {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return false;
             };
-            if self.turn(Some(left), &mut completions).is_err() {
+            if self.turn(Some(left), None, &mut completions).is_err() {
                 return false;
             }
         }
@@ -319,6 +337,7 @@ impl Kernel for Uring {
         let entry = opcode::Send::new(types::Fd(socket.0), pointer, chunk.len() as u32)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build();
+        self.sends_queued += 1;
         self.push(entry, token);
     }
 
@@ -345,6 +364,7 @@ impl Kernel for Uring {
     fn turn(
         &mut self,
         wait: Option<Duration>,
+        batch: Option<Batch>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
         let wait = if self.early.is_empty() {
@@ -352,7 +372,7 @@ impl Kernel for Uring {
         } else {
             Some(Duration::ZERO)
         };
-        let entered = self.enter(wait);
+        let entered = self.enter(wait, batch);
         self.now_us = self.epoch.elapsed().as_micros() as u64;
         completions.append(&mut self.early);
         self.collect(completions);
@@ -363,6 +383,10 @@ impl Kernel for Uring {
             Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
             _ => Err(error),
         }
+    }
+
+    fn can_batch(&self) -> bool {
+        self.features.min_timeout
     }
 
     fn in_flight(&self) -> u64 {
@@ -543,10 +567,12 @@ pub(super) mod probing {
             ))));
         }
         let no_iowait = ring.params().is_feature_no_iowait();
+        let min_timeout = ring.params().is_feature_min_timeout();
         drop(ring);
         let features = Features {
             no_sqarray,
             no_iowait,
+            min_timeout,
             capped_multishot: true,
         };
         let capped_multishot = receive_cap_works(features)?;
@@ -587,7 +613,7 @@ pub(super) mod probing {
         let fd = Fd(reader.as_raw_fd());
         uring.receive(fd, Receiving::AT_ONCE, Token::new(Op::Receive, 0, 0, 0));
         let mut completions = Vec::new();
-        uring.turn(Some(RING_DRAIN), &mut completions)?;
+        uring.turn(Some(RING_DRAIN), None, &mut completions)?;
         let received: i64 = completions.iter().map(|c| i64::from(c.result.max(0))).sum();
         let ended = completions
             .last()
@@ -647,171 +673,4 @@ pub(super) mod probing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-    use crate::limits::{BUFFER_BYTES, BUFFERS_OFFERED_AT_FIRST};
-    use crate::worker::token::Op;
-
-    /// A ring whose queues hold this many entries.
-    fn ring(submissions: u32, completions: u32) -> Uring {
-        let features = probing::features().expect("the test machine has io_uring");
-        let ring = build(features.no_sqarray, submissions, completions).unwrap();
-        Uring::over(ring, features, Share::default(), Instant::now(), -1).unwrap()
-    }
-
-    fn token(op: Op, slot: usize) -> Token {
-        Token::new(op, 0, 1, slot as u32)
-    }
-
-    /// Turns until `count` operations have had their last completion.
-    fn collect(ring: &mut Uring, count: usize) -> Vec<Completion> {
-        let mut all = Vec::new();
-        let patience = Instant::now() + Duration::from_secs(10);
-        while all.iter().filter(|c: &&Completion| !c.more).count() < count {
-            assert!(
-                Instant::now() < patience,
-                "{} of {count} completed",
-                all.len()
-            );
-            ring.turn(Some(Duration::from_secs(1)), &mut all).unwrap();
-        }
-        all
-    }
-
-    fn pairs(count: usize) -> (Vec<UnixStream>, Vec<UnixStream>) {
-        let pair = || {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            (ours, theirs)
-        };
-        std::iter::repeat_with(pair).take(count).unzip()
-    }
-
-    fn readable_pairs(count: usize) -> (Vec<UnixStream>, Vec<UnixStream>) {
-        let (ours, mut theirs) = pairs(count);
-        for socket in &mut theirs {
-            socket.write_all(b"!").unwrap();
-        }
-        (ours, theirs)
-    }
-
-    #[test]
-    fn a_burst_beyond_the_submission_queue_is_submitted_whole() {
-        let mut ring = ring(8, 1024);
-        let (ours, theirs) = readable_pairs(100);
-        for (slot, socket) in ours.iter().enumerate() {
-            ring.poll(
-                Fd(socket.as_raw_fd()),
-                Interest::Read,
-                token(Op::Readable, slot),
-            );
-        }
-        let mut slots: Vec<_> = collect(&mut ring, 100)
-            .iter()
-            .map(|c| c.token.slot() as usize)
-            .collect();
-        slots.sort_unstable();
-        assert_eq!(slots, (0..100).collect::<Vec<_>>());
-        assert_eq!(ring.in_flight(), 0);
-        drop(theirs);
-    }
-
-    #[test]
-    fn completions_that_overflow_the_queue_are_late_and_not_lost() {
-        let mut ring = ring(256, 256);
-        // Readable at once, so each completes as it is submitted, 256 of them before the last turn.
-        let (ours, _theirs) = readable_pairs(400);
-        for (slot, socket) in ours.iter().enumerate() {
-            ring.poll(
-                Fd(socket.as_raw_fd()),
-                Interest::Read,
-                token(Op::Readable, slot),
-            );
-        }
-        let completions = collect(&mut ring, 400);
-        assert_eq!(completions.len(), 400);
-        assert!(
-            ring.take_overflow(),
-            "400 completions do not fit into 256 entries"
-        );
-        assert_eq!(ring.in_flight(), 0);
-    }
-
-    #[test]
-    fn a_receive_that_finds_no_buffer_ends_and_its_bytes_stay_in_the_socket() {
-        let mut ring = ring(1024, 4096);
-        let count = BUFFERS_OFFERED_AT_FIRST + 50;
-        let (ours, mut theirs) = pairs(count);
-        for socket in &mut theirs {
-            socket.write_all(b"hello").unwrap();
-            socket.shutdown(std::net::Shutdown::Write).unwrap();
-        }
-        let arm = |ring: &mut Uring, slot: usize| {
-            let fd = Fd(ours[slot].as_raw_fd());
-            ring.receive(fd, Receiving::AT_ONCE, token(Op::Receive, slot));
-        };
-        (0..count).for_each(|slot| arm(&mut ring, slot));
-        let (mut starved, mut bytes) = (0, 0);
-        let mut left = count;
-        while left > 0 {
-            for completion in collect(&mut ring, 1) {
-                if let Some(buffer) = completion.buffer {
-                    ring.release(buffer);
-                }
-                bytes += completion.result.max(0);
-                match completion.result {
-                    result if result == -libc::ENOBUFS => {
-                        starved += 1;
-                        arm(&mut ring, completion.token.slot() as usize);
-                    }
-                    0 => left -= 1,
-                    _ if !completion.more => arm(&mut ring, completion.token.slot() as usize),
-                    _ => {}
-                }
-            }
-        }
-        assert!(starved > 0, "fewer buffers than sockets were offered");
-        assert_eq!(bytes as usize, 5 * count, "every byte arrives, once");
-    }
-
-    #[test]
-    fn a_receive_brings_no_more_than_its_cap() {
-        let mut ring = ring(64, 256);
-        let (ours, mut theirs) = pairs(1);
-        theirs[0].set_nonblocking(true).unwrap();
-        let written = theirs[0]
-            .write(&vec![7; 4 * RECEIVE_CAP_BYTES as usize])
-            .unwrap();
-        assert!(written > RECEIVE_CAP_BYTES as usize);
-        ring.receive(
-            Fd(ours[0].as_raw_fd()),
-            Receiving::AT_ONCE,
-            token(Op::Receive, 0),
-        );
-        let received: i32 = collect(&mut ring, 1).iter().map(|c| c.result).sum();
-        assert!((1..=(RECEIVE_CAP_BYTES + BUFFER_BYTES) as i32).contains(&received));
-    }
-
-    #[test]
-    fn a_ring_that_is_dropped_with_operations_in_flight_leaves_the_sockets_alone() {
-        let (ours, mut theirs) = pairs(3);
-        let mut ring = ring(64, 256);
-        for (slot, socket) in ours.iter().enumerate() {
-            let later = Receiving {
-                expect_data: false,
-                ..Receiving::AT_ONCE
-            };
-            ring.receive(Fd(socket.as_raw_fd()), later, token(Op::Receive, slot));
-        }
-        let mut none = Vec::new();
-        ring.turn(Some(Duration::ZERO), &mut none).unwrap();
-        drop(ring);
-        theirs[0].write_all(b"still here").unwrap();
-        let mut text = [0; 10];
-        (&ours[0]).read_exact(&mut text).unwrap();
-        assert_eq!(&text, b"still here");
-    }
-}
+mod tests;

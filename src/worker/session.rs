@@ -6,6 +6,7 @@
 //! other, and has the number of the leg that its bytes come from.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use super::kernel::{BufferId, Chunk, Fd, Pipe};
@@ -60,6 +61,8 @@ pub(super) struct Session {
     pub(super) try_began_us: u64,
     /// From the first try to the server's answer; `None` until there is one.
     pub(super) connect_us: Option<u32>,
+    /// When it last sent something to a server, if none has said anything since.
+    pub(super) asked_us: Option<NonZeroU64>,
     /// When bytes last moved, in either direction.
     pub(super) progress_ms: u64,
     /// When the connect in flight is given up, or (while resetting) the reset no longer waits.
@@ -120,6 +123,8 @@ pub(super) struct Intake {
     pub(super) waiting: bool,
     /// It was said to be readable, and nothing has been read since.
     pub(super) readable: bool,
+    /// Its last receive ended with a full buffer: there is more, very likely.
+    pub(super) has_more: bool,
     /// Rounds in a row that speak for splicing, or (while splicing) for copying.
     pub(super) streak: u8,
     /// Bytes since the source was last drained, as a measure of how much comes at a time.
@@ -213,6 +218,7 @@ impl Session {
             looking_since_us: now_us,
             try_began_us: now_us,
             connect_us: None,
+            asked_us: None,
             progress_ms: now_us / 1000,
             deadline_ms: u64::MAX,
             acknowledged: 0,
@@ -350,6 +356,7 @@ impl Leg {
                 source: Source::Open,
                 waiting: false,
                 readable: false,
+                has_more: false,
                 streak: 0,
                 burst_bytes: 0,
                 pipe: None,

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// What to listen on, and where sessions from it go.
     pub listeners: Vec<Arc<Route>>,
+    /// Whether a turn may wait for several completions.
+    pub coalesce: bool,
     /// Whether ended sessions are told to the access log.
     pub access_log: bool,
     /// Which statements are told to the statement log: those that took at least so long. `None`:

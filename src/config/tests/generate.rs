@@ -225,14 +225,18 @@ fn processes() -> impl Strategy<Value = Process> {
             .and_then(NonZeroU16::new)
             .map_or(Workers::Auto, Workers::Count)
     });
-    let all = (workers, any::<bool>(), limits(), graces(), graces());
+    let switches = (any::<bool>(), any::<bool>());
+    let all = (workers, switches, limits(), graces(), graces());
     all.prop_map(
-        |(workers, pin_workers, max_connections, drain_timeout, shutdown_delay)| Process {
-            workers,
-            pin_workers,
-            max_connections,
-            drain_timeout,
-            shutdown_delay,
+        |(workers, (pin_workers, coalesce), max_connections, drain_timeout, shutdown_delay)| {
+            Process {
+                workers,
+                pin_workers,
+                coalesce,
+                max_connections,
+                drain_timeout,
+                shutdown_delay,
+            }
         },
     )
 }

@@ -135,6 +135,8 @@ metrics! {
         "Times around the worker's loop: one io_uring_enter each.";
     WORKER_COMPLETIONS = Counter "ringway_worker_completions_total" ["worker"]
         "Completions handled; divided by turns, how well the ring batches.";
+    WORKER_COALESCING_SECONDS = Gauge "ringway_worker_coalescing_seconds" ["worker"]
+        "How long a turn waits for several completions at most; 0: it takes the first.";
     WORKER_OPERATIONS_IN_FLIGHT = Gauge "ringway_worker_operations_in_flight" ["worker"]
         "Operations the kernel has and has not completed.";
     WORKER_COPY_BYTES = Counter "ringway_worker_copy_bytes_total" ["worker"]

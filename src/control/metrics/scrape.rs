@@ -284,6 +284,12 @@ fn scrape_worker(scrape: &Scrape, index: &str, worker: &WorkerCounters, now_ms: 
     for (metric, value) in counters {
         scrape.counter(metric, &[index], value.get());
     }
+    let coalescing_us = worker.coalescing_us.get();
+    scrape.gauge(
+        &WORKER_COALESCING_SECONDS,
+        &[index],
+        coalescing_us as f64 / 1e6,
+    );
     let idle_ms = now_ms.saturating_sub(worker.last_turn_ms.get());
     scrape.gauge(&WORKER_IDLE_SECONDS, &[index], idle_ms as f64 / 1e3);
 }

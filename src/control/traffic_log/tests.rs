@@ -13,6 +13,7 @@ fn shared() -> Arc<Shared> {
     let snapshot = Snapshot {
         generation: 1,
         listeners: Vec::new(),
+        coalesce: true,
         access_log: true,
         statement_log: None,
     };

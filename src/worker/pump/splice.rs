@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::worker::close::peer_error;
 use crate::worker::event_loop::Worker;
 use crate::worker::kernel::{Interest, Kernel, Pipe};
-use crate::worker::session::{Mode, Receive, Sink, Source, Stage, opposite};
+use crate::worker::session::{CLIENT, Mode, Receive, Sink, Source, Stage, opposite};
 use crate::worker::token::Op;
 
 /// What a step of a round came to.
@@ -42,7 +42,12 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         match -result {
-            error if error < 0 => session.intake(stream).readable = true,
+            error if error < 0 => {
+                session.intake(stream).readable = true;
+                if stream != CLIENT {
+                    self.note_answered(slot);
+                }
+            }
             libc::ENOMEM => return self.out_of_memory(slot, stream, Op::Readable),
             0 | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error => return self.receive_failed(slot, stream, peer_error(error)),
@@ -65,6 +70,7 @@ impl<K: Kernel> Worker<K> {
                 return self.go_on_reading(slot, stream);
             }
             if moved >= SPLICE_BYTES_PER_TURN {
+                self.reads_on_at_once = true;
                 return self.wait_until_readable(slot, stream);
             }
             match self.fill_pipe(slot, stream, SPLICE_BYTES_PER_TURN - moved) {

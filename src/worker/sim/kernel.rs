@@ -12,6 +12,7 @@ use super::socket::Socket;
 use super::tls::{Dialect, TlsPeer};
 use crate::entropy::Entropy;
 use crate::limits::{BUFFER_BYTES, RECEIVE_CAP_BYTES, WIDE_BUFFER_BYTES};
+use crate::worker::coalesce::Batch;
 use crate::worker::kernel::{
     BufferId, Chunk, Completion, Farewell, Fd, Interest, Kernel, Pipe, Receiving, Tuning,
 };
@@ -476,8 +477,13 @@ impl Kernel for SimKernel<'_> {
     fn turn(
         &mut self,
         wait: Option<Duration>,
+        batch: Option<Batch>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        assert!(
+            batch.is_none_or(|batch| batch.completions > 1),
+            "a batch of one is none"
+        );
         completions.append(&mut self.late);
         self.cancel_submitted(completions);
         let mut waiting = std::mem::take(&mut self.operations);
@@ -503,6 +509,10 @@ impl Kernel for SimKernel<'_> {
         // A wait ends at the timer's tick or after it, never before.
         self.now_us += slept.as_micros() as u64;
         Ok(())
+    }
+
+    fn can_batch(&self) -> bool {
+        true
     }
 
     fn in_flight(&self) -> u64 {

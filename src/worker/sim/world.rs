@@ -184,6 +184,7 @@ impl<'a> World<'a> {
         let snapshot = Snapshot {
             generation: 1,
             listeners: vec![route(&listener, &servers, &dialect)],
+            coalesce: true,
             access_log: true,
             statement_log: None,
         };
@@ -409,6 +410,11 @@ impl<'a> World<'a> {
         }
         assert_eq!(self.listener.gate.taken(), 0);
         assert_eq!(self.shared.total.taken(), 0);
+        assert_eq!(
+            self.worker.coalescing.awaiting(),
+            0,
+            "nobody waits any more"
+        );
         assert_eq!(
             self.worker.handshakes.running, 0,
             "a handshake that never ended"
