@@ -30,6 +30,7 @@ impl<K: Kernel> Worker<K> {
         let intake = session.intake(stream);
         assert!(intake.receive == Receive::Idle && sent, "one way at a time");
         intake.mode = Mode::Splice;
+        intake.has_more = false;
         intake.streak = 0;
         self.splice_round(slot, stream);
     }
