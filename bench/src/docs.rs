@@ -106,13 +106,17 @@ memory, and nothing waits for a disk. sysbench works on 4 tables of 10 000 rows,
 - *What bounds a point select* (profiles by `perf record -e cpu-clock` at 8 threads, of HAProxy and
   of ringway's MySQL port): of HAProxy's CPU 44 % goes into `tcp_sendmsg`, where the loopback also
   receives and wakes the other side, 6 % into receives, 5 % into being scheduled, 16 % into
-  `epoll_wait` and 13 % into its own code; of ringway's 45 %, 13 %, 5 %, 8 % into waiting on the ring
-  and 17 % into its own code, which reads every statement. Servers and sysbench share one CPU and
-  answer one query at a time, so either proxy wakes 1.7 times per query at 8 threads and 1.95 times
-  at 64 (`voluntary_ctxt_switches`): turns have nothing to batch. The sends, receives and wake-ups
-  that any proxy makes are 55 % of what HAProxy costs; the goal leaves 20 % for all the rest. To
-  spare the ring's round trip for a send, by send(2) in turns that bring one, two, four or any
-  number of completions, made no difference beyond the noise in 12 rounds at 8 and at 64 threads.
+  `epoll_wait` and 13 % into its own code; of ringway's 55 %, 14 %, 3 %, 5 % into waiting on the ring
+  and 17 % into its own code, which reads every statement. At 64 threads the sends are 52 % of
+  HAProxy's CPU and 65 % of ringway's. Servers and sysbench share one CPU and answer one query at a
+  time, so HAProxy wakes 1.7 times per query at 8 threads and 1.95 times at 64
+  (`voluntary_ctxt_switches`); ringway takes several messages per turn (docs/architecture.md,
+  Coalescing) and wakes 0.7 to 1.1 times at 8 threads and 0.2 times at 64. The two sends that any
+  proxy makes for a query are thus most of what is left, and little of the goal to HAProxy remains
+  for the receives and for reading the statement. Three rounds say little about a single ratio: by
+  itself, in runs of 12 to 20 rounds, a point select at 8 threads took 0.74 to 0.86 of HAProxy's CPU.
+  What was tried and left out, because it made no difference: send(2) in turns that bring few
+  completions, and doing nothing after a send that nothing waits for.
 ";
 
 const METHOD_TLS: &str = "\
