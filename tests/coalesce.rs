@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Balancer, Config, Peer, Server, eventually};
+use support::{Balancer, Config, Peer, Server, until};
 
 /// Sessions that ask at the same time.
 const SESSIONS: usize = 8;
@@ -14,10 +14,7 @@ const ROUNDS: usize = 50;
 #[test]
 fn many_sessions_that_wait_are_served_several_at_a_time() {
     let (balancer, sessions) = start("coalesce = true");
-    eventually(|| match ask_and_answer(&balancer, &sessions) {
-        0.0 => Err("a turn that waits for several messages".to_owned()),
-        _ => Ok(()),
-    });
+    until_turns_wait(&balancer, &sessions);
     // One that goes on while the others have no answer yet is served all the same.
     let (last, others) = sessions.split_last().expect("there are some");
     for (client, server) in others {
@@ -49,18 +46,10 @@ fn whoever_wants_every_message_at_once_gets_it() {
 
 #[test]
 fn a_reload_switches_it_for_sessions_that_go_on() {
-    let (balancer, sessions) = start("coalesce = true");
-    let on = balancer.config().clone();
-    eventually(|| match ask_and_answer(&balancer, &sessions) {
-        0.0 => Err("a turn that waits for several messages".to_owned()),
-        _ => Ok(()),
-    });
-    let off = on.text().replace("coalesce = true", "coalesce = false");
-    balancer.write_config(&off);
-    balancer.signal(nix::sys::signal::Signal::SIGHUP);
-    balancer.wait_for("the reload", |metrics| {
-        metrics.sum("ringway_config_reloads_total", &[("result", "success")]) == 1.0
-    });
+    let (mut balancer, sessions) = start("");
+    until_turns_wait(&balancer, &sessions);
+    let off = balancer.config().clone().process("coalesce = false");
+    balancer.reload(&off);
     for _ in 0..ROUNDS {
         assert_eq!(ask_and_answer(&balancer, &sessions), 0.0);
     }
@@ -76,6 +65,14 @@ fn start(line: &str) -> (Balancer, Vec<(Peer, Peer)>) {
     let sessions = (0..SESSIONS).map(|_| balancer.session_at(&server));
     let sessions = sessions.collect();
     (balancer, sessions)
+}
+
+/// Asks and answers until a turn waits for several messages.
+#[track_caller]
+fn until_turns_wait(balancer: &Balancer, sessions: &[(Peer, Peer)]) {
+    until("a turn that waits for several messages", || {
+        ask_and_answer(balancer, sessions) > 0.0
+    });
 }
 
 /// Has every client ask, and then every server answer. Returns how long, in seconds, a turn waited for

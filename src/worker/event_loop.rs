@@ -185,7 +185,10 @@ impl<K: Kernel> Worker<K> {
     /// What a turn waits for instead of the first completion.
     fn batch(&mut self) -> Option<Batch> {
         let reads_on = std::mem::take(&mut self.reads_on_at_once);
-        self.coalescing.batch().filter(|_| !reads_on)
+        let batch = self.coalescing.batch();
+        let coalescing_us = batch.map_or(0, |batch| batch.within_us);
+        self.counters().coalescing_us.set(u64::from(coalescing_us));
+        batch.filter(|_| !reads_on)
     }
 
     fn dispatch(&mut self, completion: &Completion) {
@@ -372,9 +375,6 @@ impl<K: Kernel> Worker<K> {
         let counters = self.counters();
         counters.sessions.set(self.sessions.len() as u64);
         counters.operations_in_flight.set(self.kernel.in_flight());
-        let batch = self.coalescing.batch();
-        let coalescing_us = batch.map_or(0, |batch| batch.within_us);
-        counters.coalescing_us.set(u64::from(coalescing_us));
         counters.last_turn_ms.set(self.now_ms());
     }
 }

@@ -51,17 +51,19 @@ fn readable_pairs(count: usize) -> (Vec<UnixStream>, Vec<UnixStream>) {
     (ours, theirs)
 }
 
+/// Waits for each socket to be readable, in the slot of its index.
+fn poll_each(ring: &mut Uring, sockets: &[UnixStream]) {
+    for (slot, socket) in sockets.iter().enumerate() {
+        let socket = Fd(socket.as_raw_fd());
+        ring.poll(socket, Interest::Read, token(Op::Readable, slot));
+    }
+}
+
 #[test]
 fn a_burst_beyond_the_submission_queue_is_submitted_whole() {
     let mut ring = ring(8, 1024);
     let (ours, theirs) = readable_pairs(100);
-    for (slot, socket) in ours.iter().enumerate() {
-        ring.poll(
-            Fd(socket.as_raw_fd()),
-            Interest::Read,
-            token(Op::Readable, slot),
-        );
-    }
+    poll_each(&mut ring, &ours);
     let mut slots: Vec<_> = collect(&mut ring, 100)
         .iter()
         .map(|c| c.token.slot() as usize)
@@ -110,10 +112,7 @@ fn a_batch_is_waited_for_besides_the_sends() {
     };
     let (ours, mut theirs) = pairs(2);
     theirs[0].write_all(b"!").unwrap();
-    for (slot, socket) in ours.iter().enumerate() {
-        let socket = Fd(socket.as_raw_fd());
-        ring.poll(socket, Interest::Read, token(Op::Readable, slot));
-    }
+    poll_each(&mut ring, &ours);
     let buffer = ring.take_buffer().unwrap();
     let chunk = Chunk {
         buffer,
@@ -168,13 +167,7 @@ fn completions_that_overflow_the_queue_are_late_and_not_lost() {
     let mut ring = ring(256, 256);
     // Readable at once, so each completes as it is submitted, 256 of them before the last turn.
     let (ours, _theirs) = readable_pairs(400);
-    for (slot, socket) in ours.iter().enumerate() {
-        ring.poll(
-            Fd(socket.as_raw_fd()),
-            Interest::Read,
-            token(Op::Readable, slot),
-        );
-    }
+    poll_each(&mut ring, &ours);
     let completions = collect(&mut ring, 400);
     assert_eq!(completions.len(), 400);
     assert!(
